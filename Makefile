@@ -1,0 +1,56 @@
+# Two commands matter: `make demo` and `make test`. Each makes what it needs.
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+BIN := .venv/bin
+READY := .venv/.ready
+DEMO_STATE ?= var/demo
+
+.PHONY: install test test-slow lint format demo report up bench clean
+
+install: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Homeostat needs Python 3.11 or newer; run: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $@
+
+# Tests of rooms run on two cores; those that start stacks wait for processes, so they run alone.
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile tests/unit tests/component
+	$(BIN)/python -m pytest -m "not slow" tests/worker tests/chaos
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: $(READY)
+	rm -rf $(DEMO_STATE)
+	HOMEOSTAT_STATE_DIR=$(DEMO_STATE) $(BIN)/homeostat stress --minutes 1
+
+# The report that is kept with the source: ten minutes, the standard scenarios, a fresh folder.
+report: $(READY)
+	rm -rf var/report
+	HOMEOSTAT_STATE_DIR=var/report $(BIN)/homeostat stress --minutes 10 --profile 20251123 \
+		--out docs/reports/stress-10min
+
+up: $(READY)
+	$(BIN)/homeostat up
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv var dist

@@ -1,0 +1,1 @@
+"""The domain of Homeostat: it decides, and never imports Celery."""

@@ -1,0 +1,1 @@
+"""Chaos: real faults under a hypothesis, each with its control."""

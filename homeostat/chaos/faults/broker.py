@@ -1,0 +1,168 @@
+"""Faults on the broker and on what travels through it; each needs Redis as the broker."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from contextlib import closing
+from typing import Any
+
+from redis import Redis
+from sqlalchemy import select
+
+from homeostat.chaos.faults.fault import Fault, FaultNotPossibleError, Plan
+from homeostat.chaos.load import LOAD_PRIORITY
+from homeostat.chaos.scenario import Proof
+from homeostat.store.database import reading
+from homeostat.store.jobs import Job
+from homeostat.supervision import poison
+from homeostat.supervision.poison import QUARANTINE
+
+#: The queue that scenarios work on.
+QUEUE = "chaos"
+
+
+class _RedisFault(Fault):
+    def client(self) -> Redis:
+        """Return a client of the broker; raises FaultNotPossibleError where it is no Redis."""
+        try:
+            return poison.connect(self.ground.settings)
+        except poison.NoRedisBrokerError as error:
+            raise FaultNotPossibleError(str(error)) from error
+
+
+class LoseData(_RedisFault):
+    """Everything that the broker holds is gone, with jobs on their way."""
+
+    def plan(self) -> Plan:
+        """Put jobs on their way, so that there is something to lose."""
+        count = int(str(self.arguments.get("jobs", 50)))
+        keys = [self.load.submit(work_s=0.05)[0] for _ in range(count)]
+        return Plan(key=keys[-1], clues={"jobs": count})
+
+    def strike(self, plan: Plan) -> None:
+        """Flush."""
+        with closing(self.client()) as client:
+            plan.clues["keys_before"] = int(str(client.dbsize()))
+            plan.clues["waiting_before"] = _depth(client)
+            client.flushall()
+
+    def happened(self, plan: Plan) -> Proof:
+        """There were messages waiting, and they are gone."""
+        with closing(self.client()) as client:
+            depth = _depth(client)
+        before = int(str(plan.clues["waiting_before"]))
+        return self.proof(
+            "messages were waiting and are gone",
+            held=before > 0 and depth < before,
+            before=before,
+            after=depth,
+        )
+
+    def remedied(self, plan: Plan) -> Proof | None:
+        """The sweeper has sent jobs again."""
+        return _sent_again(self, plan)
+
+
+class FloodQueue(_RedisFault):
+    """A burst of jobs far beyond what the workers take in a second."""
+
+    def plan(self) -> Plan:
+        """Nothing to find: the queue is there."""
+        return Plan(clues={"messages": int(str(self.arguments.get("messages", 5_000)))})
+
+    def strike(self, plan: Plan) -> None:
+        """Ask for them all."""
+        for _ in range(int(str(plan.clues["messages"]))):
+            plan.key, _told = self.load.submit(priority=LOAD_PRIORITY - 2)
+        with closing(self.client()) as client:
+            plan.clues["depth"] = _depth(client)
+
+    def happened(self, plan: Plan) -> Proof:
+        """The queue is deep."""
+        depth = int(str(plan.clues["depth"]))
+        held = depth > int(str(plan.clues["messages"])) // 10
+        return self.proof("the queue is deep", held=held, depth=depth)
+
+
+class DuplicateDeliveries(_RedisFault):
+    """Every waiting message is there three times."""
+
+    def plan(self) -> Plan:
+        """Put jobs on their way."""
+        for _ in range(int(str(self.arguments.get("jobs", 30)))):
+            key, _told = self.load.submit(work_s=0.1)
+        return Plan(key=key)
+
+    def strike(self, plan: Plan) -> None:
+        """Copy each waiting message twice, with its own delivery tag."""
+        copied = 0
+        with closing(self.client()) as client:
+            for name in _lists(client):
+                rows: Any = client.lrange(name, 0, -1)
+                for raw in rows:
+                    for _ in range(2):
+                        client.lpush(name, _with_new_tag(raw))
+                        copied += 1
+        plan.clues["copied"] = copied
+
+    def happened(self, plan: Plan) -> Proof:
+        """Messages were copied."""
+        copied = int(str(plan.clues["copied"]))
+        return self.proof("messages were copied", held=copied > 0, copied=copied)
+
+
+class PoisonMessage(_RedisFault):
+    """A message that no worker can decode."""
+
+    def plan(self) -> Plan:
+        """Make a message that can be told from all others."""
+        return Plan(clues={"mark": secrets.token_hex(8)})
+
+    def strike(self, plan: Plan) -> None:
+        """Put it where the workers take from."""
+        with closing(self.client()) as client:
+            client.rpush(QUEUE, f"this is no envelope {plan.clues['mark']}")
+
+    def happened(self, plan: Plan) -> Proof:
+        """It lies on the queue, or has been set aside already."""
+        with closing(self.client()) as client:
+            waiting = _holds(client, QUEUE, str(plan.clues["mark"]))
+            aside = _holds(client, QUARANTINE, str(plan.clues["mark"]))
+        held = waiting or aside
+        return self.proof("the message was put on the queue", held=held, waiting=waiting)
+
+    def remedied(self, plan: Plan) -> Proof | None:
+        """It lies in the quarantine, whole."""
+        with closing(self.client()) as client:
+            aside = _holds(client, QUARANTINE, str(plan.clues["mark"]))
+        return self.proof("the message lies in the quarantine", held=aside)
+
+
+def _lists(client: Redis) -> list[str]:
+    names: Any = client.keys(f"{QUEUE}*")
+    return [
+        name.decode() for name in names if client.type(name) == b"list" and b"unacked" not in name
+    ]
+
+
+def _depth(client: Redis) -> int:
+    return sum(int(str(client.llen(name))) for name in _lists(client))
+
+
+def _holds(client: Redis, name: str, mark: str) -> bool:
+    rows: Any = client.lrange(name, 0, -1)
+    return any(mark.encode() in row for row in rows)
+
+
+def _with_new_tag(raw: bytes) -> str:
+    envelope = json.loads(raw)
+    envelope["properties"]["delivery_tag"] = secrets.token_hex(16)
+    return json.dumps(envelope)
+
+
+def _sent_again(fault: Fault, plan: Plan) -> Proof:
+    with reading() as session:
+        statement = select(Job.sends).where(Job.natural_key == plan.key)
+        sends = session.scalar(statement) or 0
+    return fault.proof("the sweeper sent the jobs again", held=sends > 1, sends=sends)

@@ -1,0 +1,68 @@
+"""The way back from a fault, as data, so that a process that outlives the runner can go it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import psutil
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from homeostat.chaos.ground import Ground
+
+
+class _Step(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Resume(_Step):
+    """Send SIGCONT to a process, if it is still the one that was stopped."""
+
+    do: Literal["resume"] = "resume"
+    pid: int
+    created: float
+
+    def carry_out(self, ground: Ground) -> None:
+        """Go on; a process that has ended needs nothing."""
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            same = psutil.Process(self.pid).create_time() == self.created
+            if same and ground.owns(self.pid):
+                os.kill(self.pid, signal.SIGCONT)
+
+
+class Start(_Step):
+    """Have the supervisor start a process of the stack, unless it runs."""
+
+    do: Literal["start"] = "start"
+    process: str
+
+    def carry_out(self, ground: Ground) -> None:
+        """Start it."""
+        ground.start(self.process)
+
+
+class Remove(_Step):
+    """Remove a file that the fault put into the state folder."""
+
+    do: Literal["remove"] = "remove"
+    path: Path
+
+    def carry_out(self, ground: Ground) -> None:
+        """Remove it, if it lies in the state folder."""
+        if self.path.resolve().is_relative_to(ground.settings.state_dir.resolve()):
+            self.path.unlink(missing_ok=True)
+
+
+Undo = Annotated[Resume | Start | Remove, Field(discriminator="do")]
+PLAN: TypeAdapter[list[Undo]] = TypeAdapter(list[Undo])
+
+
+def carry_out(steps: Sequence[Undo], ground: Ground) -> None:
+    """Take every step, each whatever became of the one before."""
+    for step in steps:
+        with contextlib.suppress(Exception):
+            step.carry_out(ground)

@@ -1,0 +1,49 @@
+"""How the command line shows things: JSON for programs, a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    """The forms of output; `-o json` is stable, text is for reading."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+#: The option that every listing command has.
+Output = Annotated[Format, typer.Option("-o", "--output", help="text or json")]
+
+#: The colour of a state; UNKNOWN is as loud as FAILED.
+STYLES = {
+    "RUNNING": "green",
+    "DEGRADED": "yellow",
+    "FAILED": "bold white on red",
+    "UNKNOWN": "bold white on magenta",
+    "passed": "green",
+    "failed": "bold white on red",
+}
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; a cell that is a state is coloured."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*(_styled(cell, escape(cell)) for cell in row))
+    Console().print(shown)
+
+
+def _styled(cell: str, escaped: str) -> str:
+    style = STYLES.get(cell)
+    return f"[{style}]{escaped}[/]" if style else escaped

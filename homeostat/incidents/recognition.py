@@ -1,0 +1,330 @@
+"""From failure to incident: one report, counted exactly, on exactly one open incident."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import case, func, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Session
+
+from homeostat.clock import new_id, utcnow
+from homeostat.incidents import (
+    background,
+    budgets,
+    bundle,
+    flapping,
+    grouping,
+    lifecycle,
+    notices,
+    suppression,
+)
+from homeostat.incidents.failure import Failure, Severity
+from homeostat.incidents.lifecycle import State
+from homeostat.incidents.redaction import redactor
+from homeostat.incidents.signature import Signature, signature_of
+from homeostat.store import jobs
+from homeostat.store.incidents import Bundle, Incident, OccurrenceCount, Sighting
+
+#: The task that analyses an opened incident, and its queue.
+ANALYSE = "fix_analysis.analyse"
+QUEUE = "fix_analysis"
+ACTOR = "recognition"
+
+#: A failure that comes back within this time reopens its incident; later it is a new one.
+REOPEN_WITHIN = timedelta(days=14)
+#: Width of a fresh occurrence count, in seconds; `homeostat.incidents.upkeep` rolls them up.
+FRESH_S = 60
+LONGEST_MESSAGE = 2_000
+MILESTONES = frozenset({10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000})
+
+
+def report(
+    session: Session,
+    failure: Failure,
+    *,
+    severity: Severity | str = Severity.CRITICAL,
+    fail_after: int = 1,
+    sighting: str | None = None,
+) -> Incident:
+    """Record a failure in the caller's transaction and return its incident.
+
+    The failure is added to the open incident of its signature, or reopens one that was resolved
+    lately, or opens a new one. Opening writes the diagnostic bundle, the timeline, the notice and
+    one analysis job in the same transaction. Below `fail_after` occurrences in a row the incident
+    is PENDING: counted, not yet opened. `sighting` is the reporter's own key for this one failure
+    (a task's id, say): a second report of the same key counts nothing.
+    """
+    severity = Severity(severity)
+    signature = signature_of(failure)
+    if sighting is not None:
+        known = _sighted(session, sighting)
+        if known is not None:
+            return known
+    incident = _counted_on_open(session, failure, signature, severity)
+    if incident is None:
+        incident = _reopened(session, failure, signature) or _opened(
+            session, failure, signature, severity, fail_after
+        )
+    _count(session, incident, failure)
+    if sighting is not None:
+        _bind_sighting(session, sighting, incident)
+    if incident.state == State.PENDING and incident.occurrences >= fail_after:
+        lifecycle.transition(session, incident.id, State.OPEN, actor=ACTOR, event="opened")
+        _open(session, incident, failure, utcnow())
+    elif incident.occurrences in MILESTONES:
+        detail = {"occurrences": incident.occurrences}
+        lifecycle.record(session, incident, "recurred", actor=ACTOR, detail=detail)
+    return incident
+
+
+def _insert(session: Session, model: type) -> Any:
+    postgresql = session.get_bind().dialect.name == "postgresql"
+    return postgresql_insert(model) if postgresql else sqlite_insert(model)
+
+
+def _sighted(session: Session, key: str) -> Incident | None:
+    """Claim the key; return the incident that it was counted on where it was claimed before."""
+    statement = (
+        _insert(session, Sighting)
+        .values(key=key[:255], at=utcnow())
+        .on_conflict_do_nothing(index_elements=["key"])
+        .returning(Sighting.key)
+    )
+    if session.execute(statement).scalar() is not None:
+        return None
+    seen = session.get(Sighting, key[:255])
+    return session.get(Incident, seen.incident_id) if seen and seen.incident_id else None
+
+
+def _bind_sighting(session: Session, key: str, incident: Incident) -> None:
+    session.execute(
+        update(Sighting)
+        .where(Sighting.key == key[:255])
+        .values(incident_id=incident.id)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _add_one(failure: Failure, severity: Severity) -> dict[str, Any]:
+    worse = [other for other in Severity if other.priority < severity.priority]
+    return {
+        "occurrences": Incident.occurrences + 1,
+        "healthy_runs": 0,
+        "last_seen_at": _later(failure.occurred_at),
+        "severity": _raised_severity(severity, worse),
+    }
+
+
+def _later(moment: datetime) -> Any:
+    return case((Incident.last_seen_at < moment, moment), else_=Incident.last_seen_at)
+
+
+def _raised_severity(severity: Severity, below: Collection[Severity]) -> Any:
+    return case((Incident.severity.in_(below), severity.value), else_=Incident.severity)
+
+
+def _counted_on_open(
+    session: Session, failure: Failure, signature: Signature, severity: Severity
+) -> Incident | None:
+    """Count the failure on the open incident of its signature, if there is one.
+
+    Older versions' keys are looked up too; a failure without frames may also join an incident
+    whose message is alike (mined by drain3), because no frames tell it apart.
+    """
+    keys = [signature.group_key, *signature.former]
+    incident = _add(session, failure, severity, Incident.group_key.in_(keys))
+    if incident is None and not signature.basis.frames:
+        joined = grouping.alike(session, signature, failure.component)
+        if joined is not None:
+            incident = _add(session, failure, severity, Incident.id == joined)
+    if incident is not None and incident.group_key in signature.former:
+        _rekey(session, incident, signature)
+    return incident
+
+
+def _add(session: Session, failure: Failure, severity: Severity, where: Any) -> Incident | None:
+    statement = (
+        update(Incident)
+        .where(where, Incident.resolved_at.is_(None))
+        .values(**_add_one(failure, severity))
+        .returning(Incident)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+    return session.scalars(statement).first()
+
+
+def _rekey(session: Session, incident: Incident, signature: Signature) -> None:
+    detail = {"from_version": incident.signature_version, "to_version": signature.version}
+    incident.group_key = signature.group_key
+    incident.replay_key = signature.replay_key
+    incident.signature_version = signature.version
+    incident.reason = signature.reason
+    lifecycle.record(session, incident, "rekeyed", actor=ACTOR, detail=detail)
+
+
+def _reopened(session: Session, failure: Failure, signature: Signature) -> Incident | None:
+    """Reopen the incident of this signature that was resolved last, if that was lately."""
+    statement = (
+        select(Incident)
+        .where(
+            Incident.group_key.in_([signature.group_key, *signature.former]),
+            Incident.resolved_at > utcnow() - REOPEN_WITHIN,
+        )
+        .order_by(Incident.resolved_at.desc())
+        .limit(1)
+    )
+    incident = session.scalar(statement)
+    if incident is None or incident.state != State.RESOLVED:
+        return None
+    try:
+        won = lifecycle.reopen(session, incident.id, actor=ACTOR, recurred=True)
+    except lifecycle.StepRefusedError:
+        won = False
+    if not won:
+        # Another worker reopened it first; this failure is one more occurrence.
+        return _add(session, failure, Severity(incident.severity), Incident.id == incident.id)
+    reopened = _add(session, failure, Severity(incident.severity), Incident.id == incident.id)
+    if reopened is not None:
+        reopened.replay_key = signature.replay_key
+        flapping.note_opening(session, reopened)
+        _open(session, reopened, failure, utcnow())
+    return reopened
+
+
+def reopen_by_hand(session: Session, incident_id: str, *, actor: str, reason: str = "") -> bool:
+    """Reopen a resolved incident for a person, with a fresh analysis and the last bundle.
+
+    Raises StepRefusedError where it is open, or a newer one of its signature is.
+    """
+    incident = lifecycle.find(session, incident_id)
+    if not lifecycle.reopen(session, incident.id, actor=actor, reason=reason):
+        return False
+    now = utcnow()
+    suppression.look_for_parent(session, incident)
+    _ask_for_analysis(session, incident)
+    notices.announce_opening(session, incident, now)
+    session.flush()
+    return True
+
+
+def _opened(
+    session: Session,
+    failure: Failure,
+    signature: Signature,
+    severity: Severity,
+    fail_after: int,
+) -> Incident:
+    """Insert a new incident, or count on the one that another worker inserted meanwhile."""
+    now = utcnow()
+    incident_id = new_id()
+    state = State.OPEN if fail_after <= 1 else State.PENDING
+    statement = (
+        _insert(session, Incident)
+        .values(
+            id=incident_id,
+            group_key=signature.group_key,
+            replay_key=signature.replay_key,
+            signature_version=signature.version,
+            label=signature.label[:255],
+            reason=signature.reason,
+            basis=asdict(signature.basis),
+            component=failure.component,
+            task=failure.task,
+            source=failure.source,
+            severity=severity,
+            type=signature.basis.type[:255],
+            message=redactor().text(failure.message)[:LONGEST_MESSAGE],
+            state=state,
+            state_since=now,
+            occurrences=1,
+            openings=1,
+            healthy_runs=0,
+            opened_at=now,
+            first_seen_at=failure.occurred_at,
+            last_seen_at=failure.occurred_at,
+            announced=False,
+            reminders=0,
+        )
+        .on_conflict_do_update(
+            index_elements=["group_key"],
+            index_where=Incident.resolved_at.is_(None),
+            set_=_add_one(failure, severity),
+        )
+        .returning(Incident)
+        .execution_options(populate_existing=True)
+    )
+    incident: Incident = session.scalars(statement).one()
+    if incident.id == incident_id:
+        lifecycle.record(
+            session,
+            incident,
+            "opened" if state is State.OPEN else "pending",
+            actor=ACTOR,
+            to_state=state,
+            at=now,
+            detail={"source": failure.source, "reason": signature.reason},
+        )
+        if state is State.OPEN:
+            _open(session, incident, failure, now)
+    return incident
+
+
+def _open(session: Session, incident: Incident, failure: Failure, now: datetime) -> None:
+    """Do once what every opening needs: the bundle, the cause above it, analysis, notice."""
+    suppression.look_for_parent(session, incident)
+    budgets.note_opening(session, incident, now)
+    content = background.complete(session, bundle.capture(failure), incident)
+    session.merge(
+        Bundle(incident_id=incident.id, opening=incident.openings, captured_at=now, content=content)
+    )
+    if incident.flapping_since is None:
+        _ask_for_analysis(session, incident)
+    notices.announce_opening(session, incident, now)
+    suppression.adopt_children(session, incident)
+    session.flush()
+
+
+def _ask_for_analysis(session: Session, incident: Incident) -> None:
+    """Write the one analysis job of this opening."""
+    jobs.enqueue(
+        session,
+        ANALYSE,
+        {"incident_id": incident.id},
+        queue=QUEUE,
+        priority=Severity(incident.severity).priority,
+        natural_key=f"{ANALYSE}:{incident.id}:{incident.openings}",
+    )
+
+
+def _count(session: Session, incident: Incident, failure: Failure) -> None:
+    """Add one to the count of the present minute."""
+    moment = failure.occurred_at
+    starts_at = datetime.fromtimestamp(moment.timestamp() // FRESH_S * FRESH_S, moment.tzinfo)
+    insert = _insert(session, OccurrenceCount).values(
+        incident_id=incident.id,
+        component=failure.component[:255],
+        width_s=FRESH_S,
+        starts_at=starts_at,
+        count=1,
+        first_at=moment,
+        last_at=moment,
+    )
+    session.execute(
+        insert.on_conflict_do_update(
+            index_elements=["incident_id", "component", "width_s", "starts_at"],
+            set_={"count": OccurrenceCount.count + 1, "last_at": insert.excluded.last_at},
+        )
+    )
+
+
+def total(session: Session, incident_id: str) -> int:
+    """Return the occurrences by the slices of time: the same number as on the incident's row."""
+    statement = select(func.coalesce(func.sum(OccurrenceCount.count), 0)).where(
+        OccurrenceCount.incident_id == incident_id
+    )
+    return int(session.execute(statement).scalar_one())

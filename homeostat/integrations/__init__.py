@@ -1,0 +1,1 @@
+"""What a user's own system plugs in by; the one room that may import Celery."""

@@ -1,0 +1,164 @@
+"""`attach(app)`: any Celery application's failures become incidents, with no other change.
+
+The application keeps its own broker, result backend, settings and tasks; Homeostat only listens
+to Celery's signals. Where its store lives is told by the `HOMEOSTAT_…` variables.
+
+What can go wrong here must not harm the application: every hook logs its own failure and returns.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from celery import Celery, Task, signals
+from celery.exceptions import TimeLimitExceeded, WorkerLostError
+from sqlalchemy import select
+
+from homeostat.errors import HomeostatError
+from homeostat.incidents import loglines, surroundings
+from homeostat.incidents.digest import Digest
+from homeostat.incidents.failure import Failure, Severity, Source
+from homeostat.incidents.lifecycle import healthy_run
+from homeostat.incidents.recognition import report
+from homeostat.store import database
+from homeostat.store.incidents import Incident
+
+log = logging.getLogger(__name__)
+
+#: How long this process believes that a component has no open incident, in seconds. A success
+#: costs nothing meanwhile; an incident ends at most this much later.
+LOOK_EVERY_S = 5.0
+#: The logger on which Celery reports each failed task.
+CELERY_FAILURES = "celery.app.trace"
+
+
+class Attachment:
+    """Listens to one application's signals; made by `attach`."""
+
+    def __init__(self, app: Celery, severity: Severity) -> None:
+        self._app = app
+        self._severity = severity
+        self._digest = Digest()
+        self._no_incident_until: dict[str, float] = {}
+
+    def connect(self) -> None:
+        """Connect to the signals; connecting the same application twice is once."""
+        name = f"homeostat:{id(self._app)}"
+        pairs: tuple[tuple[Any, Any], ...] = (
+            (signals.task_failure, self.failed),
+            (signals.task_success, self.succeeded),
+            (signals.worker_init, self.worker_started),
+            (signals.worker_process_init, self.child_started),
+        )
+        for signal, receiver in pairs:
+            signal.connect(receiver, weak=False, dispatch_uid=f"{name}:{receiver.__name__}")
+
+    def worker_started(self, **_: object) -> None:
+        """Bring the store's schema up to date, before the first task."""
+        try:
+            database.migrate()
+        except HomeostatError as error:
+            # The sentence says what to do; a traceback would hide it.
+            log.error("Homeostat's store cannot be prepared: %s", error)  # noqa: TRY400
+        except Exception:
+            log.exception("Homeostat's store cannot be prepared")
+        self._listen_to_logs()
+
+    def child_started(self, **_: object) -> None:
+        """Prepare a pool process; no thread is started before the fork, which it might hang."""
+        self._listen_to_logs()
+        surroundings.warm_in_background()
+
+    def _listen_to_logs(self) -> None:
+        """Keep log lines for the bundle, and thin out storms."""
+        loglines.install()
+        # Celery's task loggers do not pass their lines on to the root logger.
+        loglines.install(logging.getLogger("celery.task"))
+        logger = logging.getLogger(CELERY_FAILURES)
+        if self._digest not in logger.filters:
+            logger.addFilter(self._digest)
+
+    def failed(
+        self,
+        sender: Task,
+        task_id: str,
+        exception: BaseException,
+        **_: object,
+    ) -> None:
+        """Report a failed task; errors that the task declares as expected are none."""
+        if sender.app is not self._app or isinstance(exception, tuple(sender.throws or ())):
+            return
+        failure = self._failure(sender, sender.name or "", exception)
+        self._no_incident_until.pop(failure.component, None)
+        # A lost pool process is reported by the worker's main process, which forks its successor
+        # at once; a thread that held a lock just then would hang the successor, so there is none.
+        self._report(failure, task_id, sender.request.retries or 0)
+
+    def _failure(self, task: Task, name: str, exception: BaseException) -> Failure:
+        if isinstance(exception, WorkerLostError | TimeLimitExceeded):
+            return Failure.without_frames(
+                type(exception).__name__,
+                str(exception),
+                source=Source.WORKER,
+                component=name,
+                task=name,
+            )
+        top = (task.__module__ or "").split(".", 1)[0]
+        return Failure.from_exception(
+            exception,
+            source=Source.TASK,
+            component=name,
+            task=name,
+            app_packages={top} if top else (),
+        )
+
+    def _report(self, failure: Failure, task_id: str, retries: int) -> None:
+        try:
+            with database.transaction() as session:
+                report(
+                    session,
+                    failure,
+                    severity=self._severity,
+                    sighting=f"celery:{task_id}:{retries}",
+                )
+        except Exception:
+            log.exception("The failure of task %s could not be recorded", failure.task)
+
+    def succeeded(self, sender: Task, **_: object) -> None:
+        """Count a healthy run, where the task has an open incident."""
+        if sender.app is not self._app:
+            return
+        name, now = sender.name or "", time.monotonic()
+        if self._no_incident_until.get(name, 0.0) > now:
+            return
+        try:
+            if not self._has_open_incident(name):
+                self._no_incident_until[name] = now + LOOK_EVERY_S
+                return
+            with database.transaction() as session:
+                healthy_run(session, name)
+        except Exception:
+            self._no_incident_until[name] = now + LOOK_EVERY_S
+            log.exception("The success of task %s could not be recorded", name)
+
+    def _has_open_incident(self, component: str) -> bool:
+        with database.reading() as session:
+            found: Any = session.scalar(
+                select(Incident.id)
+                .where(Incident.component == component, Incident.resolved_at.is_(None))
+                .limit(1)
+            )
+        return found is not None
+
+
+def attach(app: Celery, *, severity: Severity | str = Severity.CRITICAL) -> Attachment:
+    """Make the failures of `app`'s tasks incidents; call it once, where the app is made.
+
+    Successful runs of a task resolve its incident again. `severity` decides how urgently the
+    incidents are analysed.
+    """
+    attachment = Attachment(app, Severity(severity))
+    attachment.connect()
+    return attachment

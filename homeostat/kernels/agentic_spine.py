@@ -1,0 +1,289 @@
+"""Plans what happens to each incident: by which route, with whose agreement, until when.
+
+An incident goes to a playbook, to the coding agent, or to a person. The plan is a row, so that
+it is followed up whoever dies in between; what is not over in time goes to a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from homeostat.clock import new_id, utcnow
+from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
+from homeostat.incidents import lifecycle
+from homeostat.incidents.failure import Severity
+from homeostat.incidents.lifecycle import State
+from homeostat.incidents.recognition import ANALYSE, QUEUE
+from homeostat.repair.remedy import Cause, cause_of
+from homeostat.store import jobs, plans
+from homeostat.store.incidents import Incident
+from homeostat.store.jobs import Job
+from homeostat.store.plans import IncidentPlan, PlanState, Route
+
+ACTOR = "kernels.agentic_spine"
+#: How long the system may work on an incident by itself before a person is asked.
+PATIENCE = {
+    Severity.CRITICAL: timedelta(minutes=15),
+    Severity.HIGH: timedelta(minutes=30),
+    Severity.MEDIUM: timedelta(hours=2),
+    Severity.LOW: timedelta(hours=8),
+}
+#: States in which the system itself still has to act; in the others a person has been asked.
+UNDER_WAY = (State.OPEN, State.ANALYSING, State.APPLYING, State.VERIFYING)
+#: Incidents that one cycle plans for, and memories that are looked at for each.
+MOST_A_CYCLE = 50
+RECALLED = 3
+
+
+class Memory(Protocol):
+    """What is asked of `kernels.memory_fusion`."""
+
+    def recall(self, session: Session, text: str, *, signature: str, most: int) -> Sequence[Any]:
+        """Return recollections, each with `memory`, `likeness` and `sources`."""
+
+
+class Healing(Protocol):
+    """What is asked of `kernels.self_healing`."""
+
+    def prospect(self, session: Session, cause: Cause) -> str:
+        """Return the playbook that would be tried, or an empty text."""
+
+
+class Governance(Protocol):
+    """What is asked of `kernels.governance`."""
+
+    def decide(self, session: Session, *, action: str, risk: str, actor: str, subject: str) -> Any:
+        """Return the decision, with `allowed` and `reason`."""
+
+
+class AgenticSpine(Component):
+    """Makes a plan for each opening of an incident, and follows it to its end."""
+
+    spec = ComponentSpec(
+        name="agentic_spine",
+        wing=Wing.KERNELS,
+        tier=5,
+        summary="Routes each incident to a playbook, the coding agent or a person, and follows up.",
+        needs=("kernels.self_healing", "kernels.governance", "kernels.memory_fusion"),
+        timeout_s=15.0,
+    )
+
+    def plan(self, session: Session, incident: Incident, position: int = 0) -> IncidentPlan:
+        """Return the plan of the incident's present opening, made where there is none.
+
+        A plan whose route is a person hands the incident over at once.
+        """
+        known = plans.plan_of(session, incident.id, incident.openings)
+        if known is not None:
+            return known
+        recalled = self._recall(session, incident)
+        route, reason = self._route(session, incident, recalled)
+        cosigner = ""
+        if route is not Route.PERSON:
+            route, reason, cosigner = self._cosigned(session, incident, route, reason)
+        now = utcnow()
+        plan = IncidentPlan(
+            incident_id=incident.id,
+            opening=incident.openings,
+            route=route,
+            state=PlanState.DISPATCHED,
+            position=position,
+            cosigned_by=cosigner,
+            reason=reason,
+            recalled=recalled,
+            made_at=now,
+            due_at=now + PATIENCE[Severity(incident.severity)],
+        )
+        session.add(plan)
+        session.flush()
+        self._dispatch(session, incident, plan)
+        return plan
+
+    def _recall(self, session: Session, incident: Incident) -> list[dict[str, Any]]:
+        memory: Memory = self.need("kernels.memory_fusion")
+        text = f"{incident.component} {incident.type} {incident.message}"
+        found = memory.recall(session, text, signature=incident.group_key, most=RECALLED)
+        return [
+            {
+                "memory": one.memory.id,
+                "same": one.memory.signature == incident.group_key,
+                "likeness": round(one.likeness, 3),
+                "worked": one.memory.worked,
+                "failed": one.memory.failed,
+            }
+            for one in found
+        ]
+
+    def _route(
+        self, session: Session, incident: Incident, recalled: list[dict[str, Any]]
+    ) -> tuple[Route, str]:
+        healing: Healing = self.need("kernels.self_healing")
+        playbook = healing.prospect(session, cause_of(incident))
+        in_code = bool(incident.basis.get("frames"))
+        hopeless = any(one["same"] and one["failed"] > one["worked"] + 1 for one in recalled)
+        if playbook and not hopeless:
+            return Route.PLAYBOOK, f"playbook {playbook} is made for {incident.type}"
+        if in_code:
+            return Route.CODING_AGENT, "it was raised in code that can be read and mended"
+        if playbook:
+            return Route.PERSON, f"{playbook} did not last the last times this happened"
+        return (
+            Route.PERSON,
+            f"no playbook is made for {incident.type}, and no code was seen to fail",
+        )
+
+    def _cosigned(
+        self, session: Session, incident: Incident, route: Route, reason: str
+    ) -> tuple[Route, str, str]:
+        governance: Governance = self.need("kernels.governance")
+        decision = governance.decide(
+            session, action=f"plan.{route}", risk="low", actor=ACTOR, subject=incident.id
+        )
+        if decision.allowed:
+            return route, reason, "kernels.governance"
+        return Route.PERSON, f"governance does not agree to {route}: {decision.reason}", ""
+
+    def _agrees(self, session: Session, incident: Incident) -> bool:
+        return bool(self._cosigned(session, incident, Route.PLAYBOOK, "")[2])
+
+    def _dispatch(self, session: Session, incident: Incident, plan: IncidentPlan) -> None:
+        if plan.route == Route.PERSON:
+            self._hand_over(session, plan, plan.reason)
+            return
+        # Recognition asks for the same job under the same key, so one of the two is written.
+        jobs.enqueue(
+            session,
+            ANALYSE,
+            {"incident_id": incident.id},
+            queue=QUEUE,
+            priority=Severity(incident.severity).priority,
+            natural_key=f"{ANALYSE}:{incident.id}:{incident.openings}",
+        )
+
+    def _hand_over(self, session: Session, plan: IncidentPlan, reason: str) -> None:
+        lifecycle.transition(
+            session, plan.incident_id, State.ESCALATED, actor=ACTOR, detail={"reason": reason}
+        )
+        plan.state, plan.reason, plan.ended_at = PlanState.ESCALATED, reason, utcnow()
+        session.flush()
+
+    def follow_up(self, session: Session, now: datetime) -> tuple[int, int]:
+        """End the plans whose incident is over, and hand over what took too long.
+
+        Returns how many ended well and how many went to a person.
+        """
+        done = escalated = 0
+        for plan in plans.open_plans(session):
+            incident = session.get(Incident, plan.incident_id, populate_existing=True)
+            if incident is None or incident.resolved_at or incident.openings != plan.opening:
+                plan.state, plan.ended_at = PlanState.DONE, now
+                done += 1
+            elif incident.state not in UNDER_WAY:
+                plan.state, plan.ended_at = PlanState.ESCALATED, now
+                plan.reason = f"the incident is {incident.state}: a person was asked"
+                escalated += 1
+            elif plan.due_at < now:
+                self._hand_over(session, plan, f"{plan.route} did not end it in time")
+                escalated += 1
+        session.flush()
+        return done, escalated
+
+    def probe(self, session: Session) -> Evidence:
+        """Plan for three made-up incidents of three kinds, and undo it all."""
+        watch = Stopwatch()
+        savepoint = session.begin_nested()
+        kinds = {
+            Route.PLAYBOOK: _drill(session, "StoreUnavailableError", in_code=False),
+            Route.CODING_AGENT: _drill(session, "DrillError", in_code=True),
+            Route.PERSON: _drill(session, "DrillError", in_code=False),
+        }
+        for incident in kinds.values():
+            self.plan(session, incident)
+        made = {
+            wanted: plans.plan_of(session, incident.id, incident.openings)
+            for wanted, incident in kinds.items()
+        }
+        routes = {wanted: plan.route if plan else "none" for wanted, plan in made.items()}
+        signed = [plan.cosigned_by for plan in made.values() if plan and plan.route != Route.PERSON]
+        asked = session.scalar(
+            select(Job.id).where(
+                Job.natural_key == f"{ANALYSE}:{kinds[Route.PLAYBOOK].id}:1",
+            )
+        )
+        person = session.get_one(Incident, kinds[Route.PERSON].id, populate_existing=True).state
+        agreed = self._agrees(session, kinds[Route.PLAYBOOK])
+        savepoint.rollback()
+        # In a mode in which nothing runs by itself, all three belong to a person.
+        expected = {wanted: wanted if agreed else Route.PERSON for wanted in kinds}
+        return Evidence(
+            claim="a known failure goes to its playbook, one in the code to the coding agent, and "
+            "what nobody can mend to a person; the first two with governance's agreement",
+            passed=routes == expected
+            and all(signed)
+            and (asked is not None) is agreed
+            and person == State.ESCALATED,
+            observed={
+                "routes": {str(wanted): str(route) for wanted, route in routes.items()},
+                "cosigned": len([name for name in signed if name]),
+                "analysis_asked_for": asked is not None,
+                "person_asked": person == State.ESCALATED,
+                "governance_agrees": agreed,
+            },
+            seconds=watch.seconds,
+        )
+
+    def run(self, session: Session, due_at: datetime) -> CycleResult:
+        """Plan for what is open and has no plan, the most severe first, and follow up the rest."""
+        planned = 0
+        waiting = session.scalars(
+            select(Incident)
+            .where(Incident.state == State.OPEN, Incident.suppressed_by.is_(None))
+            .order_by(Incident.opened_at)
+            .limit(MOST_A_CYCLE)
+        ).all()
+        urgent = sorted(waiting, key=lambda incident: -Severity(incident.severity).priority)
+        for position, incident in enumerate(urgent):
+            if plans.plan_of(session, incident.id, incident.openings) is None:
+                self.plan(session, incident, position)
+                planned += 1
+        done, escalated = self.follow_up(session, due_at)
+        return CycleResult(
+            work=planned + done + escalated,
+            observed={"planned": planned, "done": done, "escalated": escalated},
+        )
+
+
+def _drill(session: Session, error_type: str, *, in_code: bool) -> Incident:
+    now, name = utcnow(), new_id()
+    incident = Incident(
+        id=name,
+        group_key=f"drill-{name}",
+        replay_key=f"drill-{name}",
+        signature_version=0,
+        label=f"drill_{name}",
+        reason="the spine's probe",
+        basis={"frames": ["drill:probe"] if in_code else []},
+        component="drill",
+        source="probe",
+        severity=Severity.LOW,
+        type=error_type,
+        message="made up by the spine's probe",
+        state=State.OPEN,
+        state_since=now,
+        occurrences=1,
+        openings=1,
+        healthy_runs=0,
+        opened_at=now,
+        first_seen_at=now,
+        last_seen_at=now,
+        announced=False,
+        reminders=0,
+    )
+    session.add(incident)
+    session.flush()
+    return incident

@@ -1,0 +1,178 @@
+"""The supervised side of the HTTP API: proves over the socket that it answers, and whom it lets in.
+
+The API itself is a process of the stack (`python -m homeostat.api`). Where no stack runs, boot
+starts one for as long as the booting process lives, and says so in its evidence.
+"""
+
+from __future__ import annotations
+
+import atexit
+import http.client
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import JsonValue
+from sqlalchemy.orm import Session
+
+from homeostat import registry
+from homeostat.clock import from_iso, new_id, utcnow
+from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
+from homeostat.errors import HomeostatError
+from homeostat.supervision import api_access
+
+#: What the probe asks for, and the pages and metrics that each cycle reads.
+STATUS = "/api/v1/status"
+READ_EACH_CYCLE = (STATUS, "/api/v1/incidents", "/api/v1/approvals", "/api/v1/audit", "/metrics")
+#: An answer that was put together longer ago than this is a stale one.
+FRESH = timedelta(seconds=10)
+#: How long an API that boot starts may take until it answers, in seconds.
+START_TIMEOUT_S = 20.0
+_TIMEOUT_S = 5.0
+
+
+class ApiUnreachableError(HomeostatError):
+    """The API does not answer; start the stack with `homeostat up`."""
+
+    exit_code = 69
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer."""
+
+    status: int
+    body: bytes
+
+
+class ApiServer(Component):
+    """Watches the API from outside, as a client does."""
+
+    spec = ComponentSpec(
+        name="api_server",
+        wing=Wing.KERNELS,
+        tier=6,
+        summary="Serves state, incidents, approvals, reports and metrics to those with the token.",
+        needs=("kernels.governance", "kernels.health_monitor"),
+        timeout_s=10.0,
+    )
+
+    def ask(self, path: str, token: str | None) -> Answer:
+        """Get one path over the socket; raises ApiUnreachableError."""
+        url = api_access.address(self.context.settings)
+        if url is None:
+            raise ApiUnreachableError("No API has said where it listens; run `homeostat up`.")
+        parts = urlsplit(url)
+        connection = http.client.HTTPConnection(
+            parts.hostname or "", parts.port, timeout=_TIMEOUT_S
+        )
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        try:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            return Answer(response.status, response.read())
+        except (OSError, http.client.HTTPException) as error:
+            raise ApiUnreachableError(
+                f"The API at {url} does not answer ({error}); see `homeostat status`."
+            ) from error
+        finally:
+            connection.close()
+
+    def boot(self, session: Session) -> Evidence:
+        """Probe the stack's API, or where there is none, one that is started for this process."""
+        started = None
+        try:
+            self.ask(STATUS, None)
+        except ApiUnreachableError:
+            started = self._start()
+        evidence = self.probe(session)
+        served_by = "the stack" if started is None else f"this boot, as process {started}"
+        return evidence.model_copy(
+            update={"observed": {**evidence.observed, "served_by": served_by}}
+        )
+
+    def _start(self) -> int:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "homeostat.api", "--while-stdin-is-open"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "HOMEOSTAT_LOG_LEVEL": "ERROR", "HOMEOSTAT_API_PORT": "0"},
+        )
+        # The process's input is the pipe's other end: it closes when this process ends, however.
+        atexit.register(process.terminate)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                words = process.stderr.read().decode(errors="replace") if process.stderr else ""
+                raise ApiUnreachableError(f"The API ended at its start: {words.strip()[-300:]}")
+            try:
+                self.ask(STATUS, None)
+                return process.pid
+            except ApiUnreachableError:
+                time.sleep(0.02)
+        process.terminate()
+        raise ApiUnreachableError(f"The API did not answer within {START_TIMEOUT_S:.0f} s.")
+
+    def probe(self, session: Session) -> Evidence:
+        """Ask with the token, without one and with a wrong one; only the first may be answered."""
+        del session
+        watch = Stopwatch()
+        asked_at, nonce = utcnow(), new_id()
+        answer = self.ask(f"{STATUS}?nonce={nonce}", api_access.token(self.context.settings))
+        refused = [self.ask(STATUS, given).status for given in (None, "not-the-token")]
+        told = _told(answer)
+        names = sorted(str(one.get("name")) for one in told.get("components", []))
+        whole = names == sorted(registry.names())
+        made_at = _made_at(told)
+        # A kept answer may be stamped anew, but it cannot know this question's nonce.
+        fresh = made_at is not None and abs(made_at - asked_at) < FRESH
+        fresh = fresh and told.get("nonce") == nonce
+        observed: dict[str, JsonValue] = {
+            "url": api_access.address(self.context.settings),
+            "status_with_token": answer.status,
+            "status_without": list(refused),
+            "components": len(names),
+            "names_all_components": whole,
+            "fresh": fresh,
+        }
+        return Evidence(
+            claim="the API tells the present state of all components, and only with the token",
+            passed=answer.status == 200 and refused == [401, 401] and whole and fresh,
+            observed=observed,
+            seconds=watch.seconds,
+        )
+
+    def run(self, session: Session, due_at: datetime) -> CycleResult:
+        """Read each of the API's parts as a client does; raises where one does not answer well."""
+        del session, due_at
+        token = api_access.token(self.context.settings)
+        seconds: dict[str, JsonValue] = {}
+        for path in READ_EACH_CYCLE:
+            watch = Stopwatch()
+            answer = self.ask(path, token)
+            if answer.status != 200 or not answer.body:
+                raise ApiUnreachableError(f"The API answered {path} with status {answer.status}.")
+            seconds[path] = round(watch.seconds, 4)
+        return CycleResult(work=len(seconds), observed={"seconds": seconds})
+
+
+def _told(answer: Answer) -> dict[str, Any]:
+    try:
+        found = json.loads(answer.body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _made_at(told: dict[str, Any]) -> datetime | None:
+    try:
+        return from_iso(str(told["at"]))
+    except (KeyError, ValueError):
+        return None

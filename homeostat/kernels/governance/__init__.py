@@ -1,0 +1,330 @@
+"""Which action may run by itself, which needs a person, which is refused. Fails closed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from pydantic import JsonValue
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from homeostat.clock import new_id, utcnow
+from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
+from homeostat.errors import HomeostatError
+from homeostat.kernels.governance.policy import (
+    Policy,
+    PolicyError,
+    Risk,
+    Rule,
+    Verdict,
+    load,
+    ruled,
+)
+from homeostat.settings import Mode
+from homeostat.store import approvals, controls, track_records
+from homeostat.store.approvals import Approval, ApprovalError, ApprovalState
+from homeostat.store.audit import AuditRow
+
+__all__ = ["Decision", "Governance", "PolicyError"]
+
+#: While this switch is set, nothing acts by itself.
+FREEZE = "governance.freeze"
+_NAME = "kernels.governance"
+_ALLOWED = "governance.allow"
+
+
+class AuditLog(Protocol):
+    """What is asked of `kernels.immutable_log`."""
+
+    def append(
+        self,
+        session: Session,
+        *,
+        actor: str,
+        action: str,
+        resource: str,
+        decision: str,
+        payload: dict[str, JsonValue],
+    ) -> Any:
+        """Append one row."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What governance says of one action; never both `allowed` and `needs_approval`."""
+
+    allowed: bool
+    needs_approval: bool
+    reason: str
+    rule: str = ""
+
+
+class Governance(Component):
+    """Decides by policy, keeps approvals, and counts what was proven."""
+
+    spec = ComponentSpec(
+        name="governance",
+        wing=Wing.KERNELS,
+        tier=1,
+        summary="Says which action may happen by itself, which waits for a person, which never.",
+        needs=("kernels.immutable_log", "kernels.secret_manager"),
+        timeout_s=10.0,
+    )
+
+    @property
+    def mode(self) -> Mode:
+        """The mode in force."""
+        return self.context.settings.mode
+
+    def policy(self) -> Policy:
+        """Return the policy in force, read anew; raises PolicyError."""
+        return load(self.context.settings.policy_file)
+
+    def decide(
+        self,
+        session: Session,
+        *,
+        action: str,
+        risk: str,
+        actor: str,
+        subject: str = "",
+        signature: str = "",
+    ) -> Decision:
+        """Decide on one action and log the decision.
+
+        `signature` names what it would mend, so that proven successes count. Whatever goes wrong
+        on the way is a refusal with its reason.
+        """
+        try:
+            decision = self._decided(session, action, risk, actor, signature)
+            self._log(session, decision, action=action, risk=risk, actor=actor, subject=subject)
+        except (HomeostatError, SQLAlchemyError, ValueError) as error:
+            return Decision(False, False, f"refused, because governance failed: {error}")
+        return decision
+
+    def _decided(
+        self, session: Session, action: str, risk: str, actor: str, signature: str
+    ) -> Decision:
+        successes = track_records.successes_in_row(session, action, signature) if signature else 0
+        verdict, reason, rule = ruled(
+            self.policy(),
+            action=action,
+            risk=Risk(risk),
+            actor=actor,
+            mode=self.mode,
+            successes=successes,
+        )
+        if verdict is Verdict.ALLOW and rule is not None:
+            # Freeze and budget come last: what is not allowed anyway must not count.
+            verdict, reason = self._held_back(session, action, rule) or (verdict, reason)
+        name = rule.name if rule else ""
+        return Decision(verdict is Verdict.ALLOW, verdict is Verdict.APPROVE, reason, name)
+
+    def _held_back(self, session: Session, action: str, rule: Rule) -> tuple[Verdict, str] | None:
+        if controls.is_on(session, FREEZE):
+            return Verdict.APPROVE, "changes are frozen"
+        if rule.most_per_hour is None:
+            return None
+        lately = session.scalar(
+            select(func.count())
+            .select_from(AuditRow)
+            .where(
+                AuditRow.action == _ALLOWED,
+                AuditRow.resource == action,
+                AuditRow.at >= utcnow() - timedelta(hours=1),
+            )
+        )
+        if (lately or 0) >= rule.most_per_hour:
+            return Verdict.APPROVE, f"{action} was allowed {lately} times in the last hour"
+        return None
+
+    def _log(
+        self, session: Session, decision: Decision, *, action: str, actor: str, **more: str
+    ) -> None:
+        kind = "approve" if decision.needs_approval else "refuse"
+        log: AuditLog = self.need("kernels.immutable_log")
+        log.append(
+            session,
+            actor=actor,
+            action=_ALLOWED if decision.allowed else f"governance.{kind}",
+            resource=action,
+            decision=decision.reason[:64],
+            payload={**more, "rule": decision.rule, "mode": str(self.mode)},
+        )
+
+    def request(
+        self, session: Session, *, action: str, subject: str, risk: str, actor: str, plan: str
+    ) -> Approval:
+        """Ask a person: write the approval with the diff or plan to look at, and return it.
+
+        An open request for the same action, subject and plan is returned as it stands. Raises
+        ApprovalError where policy refuses the action, so that no approval can get round it.
+        """
+        rule = self.policy().rule_for(action, actor)
+        if rule is None or rule.verdict is Verdict.REFUSE:
+            raise ApprovalError(f"Policy refuses {action} by {actor}; no approval can allow it.")
+        hours = timedelta(hours=self.policy().approval_valid_hours)
+        return approvals.request(
+            session,
+            action=action,
+            subject=subject,
+            risk=Risk(risk),
+            requested_by=actor,
+            plan=plan,
+            valid_for=hours,
+        )
+
+    def approve(self, session: Session, approval_id: str, *, by: str, reason: str = "") -> None:
+        """Approve, once; raises ApprovalError where it is decided, expired or unknown."""
+        self._decide_approval(session, approval_id, approve=True, by=by, reason=reason)
+
+    def reject(self, session: Session, approval_id: str, *, by: str, reason: str = "") -> None:
+        """Reject, once; raises ApprovalError where it is decided, expired or unknown."""
+        self._decide_approval(session, approval_id, approve=False, by=by, reason=reason)
+
+    def _decide_approval(
+        self, session: Session, approval_id: str, *, approve: bool, by: str, reason: str
+    ) -> None:
+        approvals.decide(session, approval_id, approve=approve, by=by, reason=reason)
+        log: AuditLog = self.need("kernels.immutable_log")
+        log.append(
+            session,
+            actor=by,
+            action="approval.approve" if approve else "approval.reject",
+            resource=approval_id,
+            decision=reason[:64],
+            payload={"reason": reason},
+        )
+
+    def use(
+        self, session: Session, approval_id: str, *, action: str, subject: str, actor: str
+    ) -> Decision:
+        """Spend an approval on exactly what was approved; allowed at most once.
+
+        Policy is asked again, because it may have changed since the person decided.
+        """
+        try:
+            rule = self.policy().rule_for(action, actor)
+            if rule is None or rule.verdict is Verdict.REFUSE or self.mode is Mode.OFF:
+                return Decision(False, False, "policy refuses the action by now")
+            spent = approvals.use(session, approval_id, action=action, subject=subject)
+            if not spent:
+                reason = f"approval {approval_id} is not open for {action} on {subject}"
+                return Decision(False, False, reason)
+            decision = Decision(True, False, f"approval {approval_id}", rule.name)
+            self._log(session, decision, action=action, actor=actor, subject=subject)
+        except (HomeostatError, SQLAlchemyError) as error:
+            return Decision(False, False, f"refused, because governance failed: {error}")
+        return decision
+
+    def waiting(self, session: Session) -> Sequence[Approval]:
+        """Return the approvals that wait for a person, oldest first."""
+        return approvals.waiting(session)
+
+    def outcome(self, session: Session, *, action: str, signature: str, succeeded: bool) -> int:
+        """Count a proven outcome and return the successes in a row since the last failure."""
+        return track_records.note(session, action, signature, succeeded=succeeded).in_row
+
+    def probe(self, session: Session) -> Evidence:
+        """Rule on three actions and take one approval through its life, then undo it all."""
+        watch = Stopwatch()
+        seen = session.begin_nested()
+        try:
+            observed = self._rulings(session) | self._life_of_an_approval(session)
+        finally:
+            seen.rollback()
+        expected = self._expected_rulings() | {
+            "used_before_decision": False,
+            "used": self.mode is not Mode.OFF,
+            "used_twice": False,
+            "used_for_another": False,
+            "used_after_expiry": False,
+            "use_is_recorded": self.mode is not Mode.OFF,
+        }
+        return Evidence(
+            claim="policy decides as it is written, and an approval is spent once and in time",
+            passed=all(observed.get(name) == value for name, value in expected.items()),
+            observed={**observed, "expected": expected},
+            seconds=watch.seconds,
+        )
+
+    def _rulings(self, session: Session) -> dict[str, JsonValue]:
+        unknown = self.decide(session, action="probe.unknown", risk="low", actor=_NAME)
+        destroys = self.decide(session, action="log.delete", risk="low", actor=_NAME)
+        sandbox = self.decide(session, action="sandbox.run", risk="low", actor=_NAME)
+        return {
+            "unknown_passes": unknown.allowed or unknown.needs_approval,
+            "destroying_passes": destroys.allowed or destroys.needs_approval,
+            "sandbox_passes": sandbox.allowed or sandbox.needs_approval,
+        }
+
+    def _expected_rulings(self) -> dict[str, JsonValue]:
+        """Return what the policy file says, ruled on the file alone without any row."""
+        verdicts = {
+            name: ruled(
+                self.policy(),
+                action=action,
+                risk=Risk.LOW,
+                actor=_NAME,
+                mode=self.mode,
+                successes=0,
+            )[0]
+            for name, action in (
+                ("unknown_passes", "probe.unknown"),
+                ("destroying_passes", "log.delete"),
+                ("sandbox_passes", "sandbox.run"),
+            )
+        }
+        return {name: verdict is not Verdict.REFUSE for name, verdict in verdicts.items()}
+
+    def _life_of_an_approval(self, session: Session) -> dict[str, JsonValue]:
+        action, actor = self._something_approvable()
+        subject = new_id()
+
+        def requested() -> Approval:
+            return self.request(
+                session, action=action, subject=subject, risk="low", actor=actor, plan=new_id()
+            )
+
+        def used(which: Approval, on: str = subject) -> bool:
+            return self.use(session, which.id, action=action, subject=on, actor=actor).allowed
+
+        first, late = requested(), requested()
+        observed: dict[str, JsonValue] = {"subject": subject, "used_before_decision": used(first)}
+        self.approve(session, first.id, by=_NAME)
+        observed["used_for_another"] = used(first, "another")
+        observed["used"] = used(first)
+        observed["used_twice"] = used(first)
+        self.approve(session, late.id, by=_NAME)
+        session.refresh(late)
+        late.expires_at = utcnow() - timedelta(seconds=1)
+        session.flush()
+        observed["used_after_expiry"] = used(late)
+        session.refresh(first)
+        observed["use_is_recorded"] = first.state == ApprovalState.USED
+        return observed
+
+    def _something_approvable(self) -> tuple[str, str]:
+        """Return an action and an actor that the policy does not refuse; raises PolicyError."""
+        policy = self.policy()
+        for rule in policy.rules:
+            action, actor = rule.actions[0].replace("*", "x"), rule.actors[0].replace("*", "x")
+            speaking = policy.rule_for(action, actor)
+            if speaking is not None and speaking.verdict is not Verdict.REFUSE:
+                return action, actor
+        raise PolicyError("The governance policy refuses everything; it must allow something.")
+
+    def run(self, session: Session, due_at: datetime) -> CycleResult:
+        """Read the policy anew and end the approvals whose time has passed."""
+        del due_at
+        rules = len(self.policy().rules)
+        expired = approvals.expire(session)
+        waiting = len(approvals.waiting(session))
+        return CycleResult(
+            work=1 + expired,
+            observed={"rules": rules, "expired": expired, "waiting": waiting, "mode": self.mode},
+        )

@@ -1,0 +1,75 @@
+"""A leak is a slope, not a threshold: robust trends over noisy samples.
+
+A series leaks where it grows (Theil–Sen slope above a floor), where that growth is no accident of
+noise (Mann–Kendall test), and where even its low points rise: the last fifth of the window lies
+wholly above the first. The last condition clears a sawtooth, which always comes down again.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import combinations, pairwise
+
+#: Samples and time that a verdict needs.
+LEAST_SAMPLES, LEAST_SPAN = 12, timedelta(minutes=8)
+#: Slower growth is no leak: 0.4 MB a minute fills 1 GB in a day and a half.
+LEAST_BYTES_PER_MINUTE = 400_000.0
+#: One-sided 0.1 % of the normal distribution.
+_SIGNIFICANT_Z = 3.09
+_PARTS = 5
+
+Sample = tuple[datetime, float]
+
+
+def slope_per_minute(samples: Sequence[Sample]) -> float:
+    """Return the Theil–Sen slope: the median over all pairs, per minute."""
+    minute = timedelta(minutes=1)
+    slopes = [
+        (after - before) / ((later - earlier) / minute)
+        for (earlier, before), (later, after) in combinations(samples, 2)
+        if later > earlier
+    ]
+    return statistics.median(slopes) if slopes else 0.0
+
+
+def trend_z(values: Sequence[float]) -> float:
+    """Return the Mann–Kendall test's z: above 3.09 the rise is significant at 0.1 %."""
+    count = len(values)
+    signs = sum((b > a) - (b < a) for a, b in combinations(values, 2))
+    variance = count * (count - 1) * (2 * count + 5) / 18
+    return (signs - math.copysign(1, signs)) / math.sqrt(variance) if signs and variance else 0.0
+
+
+def leak_per_minute(
+    samples: Sequence[Sample], *, least: float = LEAST_BYTES_PER_MINUTE
+) -> float | None:
+    """Return the growth per minute where the series leaks, and None where it does not."""
+    if len(samples) < LEAST_SAMPLES or samples[-1][0] - samples[0][0] < LEAST_SPAN:
+        return None
+    values = [value for _, value in samples]
+    slope = slope_per_minute(samples)
+    if slope < least or trend_z(values) < _SIGNIFICANT_Z:
+        return None
+    part = max(2, len(values) // _PARTS)
+    rises = min(values[-part:]) > max(values[:part])
+    return slope if rises and not _falls_back(values, slope, samples) else None
+
+
+def _falls_back(values: Sequence[float], slope: float, samples: Sequence[Sample]) -> bool:
+    """Return whether the series ever gave back a third of all that it gained: a sawtooth does."""
+    gained = slope * ((samples[-1][0] - samples[0][0]) / timedelta(minutes=1))
+    smooth = [statistics.median(values[max(0, n - 1) : n + 2]) for n in range(len(values))]
+    return any(before - after > gained / 3 for before, after in pairwise(smooth))
+
+
+def exhausted_in_s(samples: Sequence[Sample], limit: float) -> float | None:
+    """Return in how many seconds the trend reaches the limit; None where it does not head there."""
+    if len(samples) < LEAST_SAMPLES or trend_z([value for _, value in samples]) < _SIGNIFICANT_Z:
+        return None
+    slope = slope_per_minute(samples)
+    if slope <= 0:
+        return None
+    return max(0.0, (limit - samples[-1][1]) / slope * 60)

@@ -1,0 +1,281 @@
+"""Talk to the system: what is asked in words is answered from the store.
+
+An approval by word is read back first and takes effect only when the speaker confirms that very
+approval, by its number, within two minutes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from pydantic import JsonValue
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from homeostat.clock import new_id, utcnow
+from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
+from homeostat.store import approvals, conversations
+from homeostat.store.approvals import Approval, ApprovalError
+from homeostat.store.audit import AuditRow
+from homeostat.store.conversations import Utterance
+from homeostat.store.decisions import DecisionRecord
+from homeostat.store.incidents import Incident
+from homeostat.supervision import speech
+from homeostat.supervision.overview import counts, overview
+
+#: A read-back that is not confirmed within this time is forgotten.
+CONFIRM_WITHIN = timedelta(minutes=2)
+#: Of many things the newest are told; nobody listens to a list of forty.
+MOST_TOLD = 5
+NUMBERS = (
+    *("zero", "one", "two", "three", "four", "five"),
+    *("six", "seven", "eight", "nine", "ten"),
+)
+#: Phrases of which each probe speaks one and must hear it again.
+SPOKEN = ("what broke", "status", "yes approve number seven", "reject number three")
+_WORD = re.compile(r"[a-z0-9_.:-]+")
+_DECIDE = re.compile(
+    r"^(?P<yes>yes )?(?P<verb>approve|reject)(?: number)? (?P<which>(?!number$)\S+)$"
+)
+_WHY = re.compile(r"^why (?:was|is|were) (?:the )?(?P<what>.+?) (?:blocked|refused|stopped)$")
+
+
+class Governance(Protocol):
+    """What is asked of `kernels.governance`."""
+
+    def approve(self, session: Session, approval_id: str, *, by: str, reason: str) -> None:
+        """Approve, once; raises ApprovalError."""
+
+    def reject(self, session: Session, approval_id: str, *, by: str, reason: str) -> None:
+        """Reject, once; raises ApprovalError."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What is answered; `pending` is the approval that waits to be confirmed."""
+
+    intent: str
+    text: str
+    pending: str = ""
+    phrase: str = ""
+
+
+class VoiceConversation(Component):
+    """Understands a handful of questions and the approval dialogue, in text and in speech."""
+
+    spec = ComponentSpec(
+        name="voice_conversation",
+        wing=Wing.KERNELS,
+        tier=5,
+        summary="Answers status, what broke and why, and takes approvals with a read-back.",
+        needs=("kernels.agentic_spine", "kernels.governance"),
+        timeout_s=20.0,
+    )
+
+    def converse(self, session: Session, said: str, *, speaker: str) -> Reply:
+        """Answer one utterance, and remember the turn."""
+        words = " ".join(_WORD.findall(said.lower()))
+        reply = self._answer(session, words, speaker)
+        turn = Utterance(speaker=speaker, said=said[:2000], intent=reply.intent, answer=reply.text)
+        turn.pending, turn.phrase, turn.at = reply.pending, reply.phrase, utcnow()
+        session.add(turn)
+        session.flush()
+        return reply
+
+    def listen(self, session: Session, recording: bytes, *, speaker: str) -> tuple[Reply, bytes]:
+        """Answer a spoken utterance (a WAV file) with the reply and its own recording."""
+        reply = self.converse(session, speech.hear(recording), speaker=speaker)
+        return reply, speech.say(reply.text)
+
+    def _answer(self, session: Session, words: str, speaker: str) -> Reply:
+        plain: dict[str, Callable[[Session], str]] = {
+            "status": _status,
+            "how are you": _status,
+            "what broke": _what_broke,
+            "what is broken": _what_broke,
+            "what waits": _what_waits,
+        }
+        if words in plain:
+            return Reply(words.replace(" ", "_"), plain[words](session))
+        if found := _WHY.match(words):
+            return Reply("why", _why(session, found["what"]))
+        if found := _DECIDE.match(words):
+            verb, which = found["verb"], found["which"]
+            if found["yes"]:
+                return self._confirm(session, verb, which, speaker)
+            return self._read_back(session, verb, which)
+        return Reply(
+            "help",
+            "I understand: status; what broke; what waits; why was the trade blocked; "
+            "approve number 1; reject number 1.",
+        )
+
+    def _read_back(self, session: Session, verb: str, which: str) -> Reply:
+        approval = _waiting(session, which)
+        if approval is None:
+            return Reply(verb, f"No approval {which} waits. {_what_waits(session)}")
+        phrase = f"yes {verb} number {which}"
+        text = (
+            f"You are about to {verb} {approval.action} on {approval.subject}, risk "
+            f"{approval.risk}, asked for by {approval.requested_by}. Say '{phrase}' to confirm."
+        )
+        return Reply(verb, text, pending=approval.id, phrase=phrase)
+
+    def _confirm(self, session: Session, verb: str, which: str, speaker: str) -> Reply:
+        last = conversations.last_of(session, speaker)
+        phrase = f"yes {verb} number {which}"
+        if last is None or last.phrase != phrase or utcnow() - last.at > CONFIRM_WITHIN:
+            return Reply(
+                f"confirm_{verb}", f"Nothing was read back to confirm. Say '{verb}' first."
+            )
+        governance: Governance = self.need("kernels.governance")
+        decide = governance.approve if verb == "approve" else governance.reject
+        try:
+            decide(session, last.pending, by=speaker, reason="by word, after a read-back")
+        except ApprovalError as error:
+            return Reply(f"confirm_{verb}", str(error))
+        return Reply(f"confirm_{verb}", f"Done: {verb} of approval {last.pending} is recorded.")
+
+    def probe(self, session: Session) -> Evidence:
+        """Hold a dialogue about a made-up approval and incident, and undo it; then a spoken
+        phrase is recognised back, or what speech lacks is named.
+        """
+        watch = Stopwatch()
+        lacks = speech.missing()
+        phrase = SPOKEN[utcnow().minute % len(SPOKEN)]
+        heard = phrase if lacks else speech.hear(speech.say(phrase))
+        savepoint = session.begin_nested()
+        dialogue = self._dialogue(session)
+        savepoint.rollback()
+        observed: dict[str, JsonValue] = {**dialogue, "speech": "works"}
+        if lacks:
+            observed["speech"] = f"text only: {' and '.join(lacks)} not installed"
+        else:
+            observed |= {"said": phrase, "heard": heard}
+        return Evidence(
+            claim="it answers from the store, approves only after its read-back was confirmed, "
+            "and hears what it says where speech is installed",
+            passed=all(dialogue.values()) and heard == phrase,
+            observed=observed,
+            seconds=watch.seconds,
+        )
+
+    def _dialogue(self, session: Session) -> dict[str, bool]:
+        speaker, subject = f"probe:{new_id()}", new_id()
+        approval = approvals.request(
+            session,
+            action="probe.talk",
+            subject=subject,
+            risk="low",
+            requested_by=self.spec.full_name,
+            plan="nothing",
+            valid_for=timedelta(minutes=1),
+        )
+
+        def says(text: str) -> str:
+            return self.converse(session, text, speaker=speaker).text
+
+        def state() -> str:
+            return session.get_one(Approval, approval.id, populate_existing=True).state
+
+        unasked = says(f"yes approve {approval.id}")
+        untouched = state() == "pending" and "Nothing was read back" in unasked
+        read_back = subject in says(f"approve {approval.id}")
+        waited = state() == "pending"
+        says(f"yes approve {approval.id}")
+        told = says("status")
+        running = counts(overview(session))
+        return {
+            "not_without_read_back": untouched,
+            "read_back": read_back and waited,
+            "approved_when_confirmed": state() == "approved",
+            "status_told": all(f"{count} {name}" in told for name, count in running.items()),
+        }
+
+    def run(self, session: Session, due_at: datetime) -> CycleResult:
+        """Forget turns older than a month, and say what speech lacks."""
+        old = session.scalars(
+            select(Utterance).where(Utterance.at < due_at - timedelta(days=30)).limit(500)
+        ).all()
+        for turn in old:
+            session.delete(turn)
+        return CycleResult(
+            work=len(old), observed={"forgotten": len(old), "speech_lacks": list(speech.missing())}
+        )
+
+
+def _status(session: Session) -> str:
+    views = overview(session)
+    told = ", ".join(f"{count} {state}" for state, count in counts(views).items())
+    worst = [f"{view.name} is {view.state}: {view.reason}" for view in views if view.reason]
+    more = f" {'. '.join(worst[:MOST_TOLD])}." if worst else ""
+    return f"Of {len(views)} components: {told}.{more}"
+
+
+def _what_broke(session: Session) -> str:
+    found = session.scalars(
+        select(Incident)
+        .where(Incident.resolved_at.is_(None), Incident.state != "pending")
+        .order_by(Incident.last_seen_at.desc())
+    ).all()
+    if not found:
+        return "No incident is open."
+    told = [
+        f"{one.component}: {one.type}, {one.message[:120]} ({one.state}, {one.occurrences} times)"
+        for one in found[:MOST_TOLD]
+    ]
+    plural = "incident is" if len(found) == 1 else "incidents are"
+    return f"{len(found)} {plural} open. {'. '.join(told)}."
+
+
+def _what_waits(session: Session) -> str:
+    waiting = approvals.waiting(session)
+    if not waiting:
+        return "Nothing waits for a decision."
+    told = [f"number {n}: {a.action} on {a.subject}" for n, a in enumerate(waiting[:MOST_TOLD], 1)]
+    return f"{len(waiting)} wait: {'; '.join(told)}."
+
+
+def _why(session: Session, what: str) -> str:
+    record = session.scalar(
+        select(DecisionRecord)
+        .where(_about(what, DecisionRecord.action, DecisionRecord.subject, DecisionRecord.id))
+        .order_by(DecisionRecord.at.desc())
+        .limit(1)
+    )
+    if record is not None:
+        return (
+            f"{record.component} decided {record.action} on {record.subject} by the rule "
+            f"'{record.rule}': {record.outcome}."
+        )
+    row = session.scalar(
+        select(AuditRow)
+        .where(
+            AuditRow.action.in_(("governance.refuse", "governance.approve")),
+            _about(what, AuditRow.resource, AuditRow.payload),
+        )
+        .order_by(AuditRow.sequence.desc())
+        .limit(1)
+    )
+    if row is not None:
+        return f"Governance held back {row.resource} by {row.actor}: {row.decision}."
+    return f"I know of no decision about {what}."
+
+
+def _about(what: str, *columns: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+    return or_(*(column.icontains(what, autoescape=True) for column in columns))
+
+
+def _waiting(session: Session, which: str) -> Approval | None:
+    waiting = approvals.waiting(session)
+    number = NUMBERS.index(which) if which in NUMBERS else None
+    if number is None and which.isdecimal() and len(which) < 4:
+        number = int(which)
+    if number is not None:
+        return waiting[number - 1] if 0 < number <= len(waiting) else None
+    alike = [one for one in waiting if len(which) >= 4 and one.id.startswith(which)]
+    return alike[0] if len(alike) == 1 else None

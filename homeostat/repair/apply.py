@@ -1,0 +1,178 @@
+"""Applying a patch as a git commit, so that a crash at any moment leaves the repository clean.
+
+The commit is built from objects alone (a private index), files are replaced whole and
+atomically, and the branch moves by compare-and-set: either somebody else's commit is on top and
+nothing was done, or the patch is in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from homeostat.errors import HomeostatError
+from homeostat.repair.tree import Tree, digest
+
+_AUTHOR = ("Homeostat", "homeostat@localhost")
+
+
+class ApplyError(HomeostatError):
+    """The patch cannot be applied any more; run the repair again."""
+
+    exit_code = 75
+
+
+def _git(repository: Path, *words: str, text: str | None = None, index: str = "") -> str:
+    name, mail = _AUTHOR
+    env = {
+        **os.environ,
+        "GIT_AUTHOR_NAME": name,
+        "GIT_AUTHOR_EMAIL": mail,
+        "GIT_COMMITTER_NAME": name,
+        "GIT_COMMITTER_EMAIL": mail,
+    }
+    if index:
+        env["GIT_INDEX_FILE"] = index
+    done = subprocess.run(
+        ["git", "-C", str(repository), *words],
+        check=False, capture_output=True, env=env, timeout=120,
+        input=None if text is None else text.encode(),
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise ApplyError(
+            f"git {words[0]} failed in {repository}: {done.stderr.decode(errors='replace').strip()}"
+        )
+    return done.stdout.decode(errors="replace").strip()
+
+
+def apply_changes(
+    repository: Path, tree: Tree, changes: Mapping[str, str | None], message: str
+) -> str:
+    """Write the changes and commit them; returns the commit.
+
+    Raises ApplyError where a file is not what it was when the patch was proven, or where the
+    branch moved meanwhile.
+    """
+    for path in changes:
+        now = Tree(repository).read(path)
+        if digest(now) != digest(tree.read(path)):
+            raise ApplyError(f"{path} has changed since the patch was proven; run it again.")
+    return commit_changes(repository, changes, message)
+
+
+def commit_changes(repository: Path, changes: Mapping[str, str | None], message: str) -> str:
+    """Commit file contents on the present branch and write them to the working tree."""
+    head = _git(repository, "rev-parse", "HEAD")
+    prefix = _git(repository, "rev-parse", "--show-prefix")
+    with tempfile.TemporaryDirectory(prefix="homeostat-index-") as folder:
+        index = str(Path(folder) / "index")
+        _git(repository, "read-tree", head, index=index)
+        for path, text in changes.items():
+            full = prefix + path
+            if text is None:
+                _git(
+                    repository,
+                    "rm",
+                    "--cached",
+                    "-q",
+                    "-f",
+                    "--ignore-unmatch",
+                    "--",
+                    path,
+                    index=index,
+                )
+                continue
+            blob = _git(repository, "hash-object", "-w", "--stdin", text=text)
+            mode = _mode(repository, path)
+            _git(
+                repository, "update-index", "--add", "--cacheinfo", f"{mode},{blob},{full}",
+                index=index,
+            )  # fmt: skip
+        tree = _git(repository, "write-tree", index=index)
+    commit = _git(repository, "commit-tree", tree, "-p", head, "-F", "-", text=message)
+    journal = _journal(repository)
+    write_file(journal, json.dumps({"head": head, "commit": commit, "paths": sorted(changes)}))
+    _git(repository, "update-ref", "-m", "homeostat fix", "HEAD", commit, head)
+    for path, text in changes.items():
+        write_file(repository / path, text)
+    _git(repository, "reset", "-q", "--", *changes)
+    journal.unlink()
+    return commit
+
+
+def _journal(repository: Path) -> Path:
+    folder = Path(_git(repository, "rev-parse", "--absolute-git-dir"))
+    return folder / "homeostat-apply.json"
+
+
+def recover(repository: Path) -> str:
+    """Finish, or forget, an application that a crash cut short; returns what was done.
+
+    Once the branch has moved the commit is the truth, and its files are written out; before that
+    nothing had been changed.
+    """
+    try:
+        journal = _journal(repository)
+    except ApplyError:
+        return ""
+    if not journal.exists():
+        return ""
+    written = json.loads(journal.read_text())
+    done = "nothing had been changed"
+    if _git(repository, "rev-parse", "HEAD") == written["commit"]:
+        for path in written["paths"]:
+            write_file(repository / path, _content(repository, written["commit"], path))
+        with contextlib.suppress(FileNotFoundError):
+            (journal.parent / "index.lock").unlink()
+        _git(repository, "reset", "-q", "--", *written["paths"])
+        done = f"finished {written['commit'][:10]}"
+    journal.unlink()
+    return done
+
+
+def _content(repository: Path, commit: str, path: str) -> str | None:
+    prefix = _git(repository, "rev-parse", "--show-prefix")
+    shown = subprocess.run(
+        ["git", "-C", str(repository), "show", f"{commit}:{prefix}{path}"],
+        check=False, capture_output=True, timeout=60,
+    )  # fmt: skip
+    return shown.stdout.decode() if shown.returncode == 0 else None
+
+
+def _mode(repository: Path, path: str) -> str:
+    file = repository / path
+    return "100755" if file.is_file() and os.access(file, os.X_OK) else "100644"
+
+
+def write_file(path: Path, text: str | None) -> None:
+    """Replace a file in one step, or remove it; its mode stays."""
+    if text is None:
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(name).chmod(mode)
+    Path(name).replace(path)
+
+
+def revert_commit(repository: Path, commit: str, reason: str) -> str:
+    """Take a fix back by a new commit that restores what its parent had; returns that commit."""
+    listed = _git(
+        repository, "diff-tree", "--no-commit-id", "--name-only", "-r", "--relative", commit
+    )
+    changes: dict[str, str | None] = {}
+    for path in listed.splitlines():
+        changes[path] = _content(repository, f"{commit}^", path)
+    return commit_changes(repository, changes, f"Take back fix {commit[:10]}\n\n{reason}\n")

@@ -1,0 +1,1 @@
+"""Edits of Python source that keep its formatting and comments (LibCST)."""

@@ -1,0 +1,206 @@
+"""Edits of one function's signature, found by its qualified name."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import libcst as cst
+
+Edit = Callable[[cst.FunctionDef], cst.FunctionDef]
+
+
+class _Scoped(cst.CSTTransformer):
+    """Keeps the qualified name of what is being visited."""
+
+    def __init__(self) -> None:
+        self._scope: list[str] = []
+
+    @property
+    def qualname(self) -> str:
+        """The qualified name of the innermost class or function."""
+        return ".".join(self._scope)
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:
+        """Enter a function."""
+        self._scope += [node.name.value, "<locals>"]
+        return True
+
+    def visit_ClassDef(self, node: cst.ClassDef) -> bool:
+        """Enter a class."""
+        self._scope.append(node.name.value)
+        return True
+
+    def leave_ClassDef(
+        self, original_node: cst.ClassDef, updated_node: cst.ClassDef
+    ) -> cst.BaseStatement:
+        """Leave a class."""
+        del original_node
+        self._scope.pop()
+        return updated_node
+
+
+class _FunctionEdit(_Scoped):
+    def __init__(self, qualname: str, edit: Edit) -> None:
+        super().__init__()
+        self._wanted, self._edit = qualname, edit
+        self.done = 0
+
+    def leave_FunctionDef(
+        self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
+    ) -> cst.BaseStatement:
+        del original_node
+        self._scope.pop()
+        name = self.qualname
+        self._scope.pop()
+        if name != self._wanted:
+            return updated_node
+        self.done += 1
+        return self._edit(updated_node)
+
+
+def edit_function(source: str, qualname: str, edit: Edit) -> str | None:
+    """Apply `edit` to each function of that qualified name (overloads too); None if none is."""
+    transformer = _FunctionEdit(qualname, edit)
+    module = cst.parse_module(source).visit(transformer)
+    return module.code if transformer.done else None
+
+
+class _RenameInBody(cst.CSTTransformer):
+    """Renames the uses of a local name, and leaves attributes, keywords and shadows alone."""
+
+    def __init__(self, old: str, new: str) -> None:
+        self._old, self._new = old, new
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:
+        return not _binds(node.params, self._old)
+
+    def visit_Lambda(self, node: cst.Lambda) -> bool:
+        return not _binds(node.params, self._old)
+
+    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
+        del original_node
+        return (
+            updated_node.with_changes(value=self._new)
+            if (updated_node.value == self._old)
+            else updated_node
+        )
+
+    def leave_Attribute(
+        self, original_node: cst.Attribute, updated_node: cst.Attribute
+    ) -> cst.BaseExpression:
+        return updated_node.with_changes(attr=original_node.attr)
+
+    def leave_Arg(self, original_node: cst.Arg, updated_node: cst.Arg) -> cst.Arg:
+        return updated_node.with_changes(keyword=original_node.keyword)
+
+
+def _all_parameters(params: cst.Parameters) -> list[cst.Param]:
+    return [*params.posonly_params, *params.params, *params.kwonly_params]
+
+
+def _binds(params: cst.Parameters, name: str) -> bool:
+    return any(param.name.value == name for param in _all_parameters(params))
+
+
+def _change_parameter(
+    params: cst.Parameters, name: str, change: Callable[[cst.Param], cst.Param]
+) -> cst.Parameters:
+    def each(group: Sequence[cst.Param]) -> list[cst.Param]:
+        return [change(param) if param.name.value == name else param for param in group]
+
+    return params.with_changes(
+        posonly_params=each(params.posonly_params),
+        params=each(params.params),
+        kwonly_params=each(params.kwonly_params),
+    )
+
+
+def rename_parameter(source: str, qualname: str, old: str, new: str) -> str | None:
+    """Rename a parameter in the signature and in the body."""
+
+    def edit(node: cst.FunctionDef) -> cst.FunctionDef:
+        params = _change_parameter(
+            node.params, old, lambda param: param.with_changes(name=cst.Name(new))
+        )
+        body = node.body.visit(_RenameInBody(old, new))
+        return node.with_changes(params=params, body=body)
+
+    return edit_function(source, qualname, edit)
+
+
+def _equal_sign(param: cst.Param) -> cst.AssignEqual:
+    """Spaces around `=` as the style guide has them: only where there is an annotation."""
+    space = cst.SimpleWhitespace(" " if param.annotation is not None else "")
+    return cst.AssignEqual(whitespace_before=space, whitespace_after=space)
+
+
+def set_default(source: str, qualname: str, name: str, default: str) -> str | None:
+    """Give a parameter a default value."""
+
+    def change(param: cst.Param) -> cst.Param:
+        return param.with_changes(
+            default=cst.parse_expression(_double_quoted(default)), equal=_equal_sign(param)
+        )
+
+    return edit_function(
+        source,
+        qualname,
+        lambda node: node.with_changes(params=_change_parameter(node.params, name, change)),
+    )
+
+
+@dataclass(frozen=True)
+class NewParameter:
+    """A parameter to add: keyword-only where the function has such, else after the last one."""
+
+    name: str
+    default: str
+    annotation: str = ""
+
+
+def add_parameter(source: str, qualname: str, new: NewParameter) -> str | None:
+    """Add a parameter with a default at the end of the signature."""
+    param = cst.Param(
+        name=cst.Name(new.name),
+        annotation=cst.Annotation(cst.parse_expression(new.annotation)) if new.annotation else None,
+        default=cst.parse_expression(_double_quoted(new.default)),
+    )
+    param = param.with_changes(equal=_equal_sign(param))
+
+    def edit(node: cst.FunctionDef) -> cst.FunctionDef:
+        params = node.params
+        if params.kwonly_params:
+            return node.with_changes(
+                params=params.with_changes(kwonly_params=_appended(params.kwonly_params, param))
+            )
+        if isinstance(params.star_arg, cst.Param):
+            return node.with_changes(params=params.with_changes(kwonly_params=[param]))
+        return node.with_changes(params=params.with_changes(params=_appended(params.params, param)))
+
+    return edit_function(source, qualname, edit)
+
+
+def _double_quoted(value: str) -> str:
+    """Write a plain string literal with the quotes that most projects use."""
+    if len(value) >= 2 and value[0] == value[-1] == "'" and '"' not in value and "\\" not in value:
+        return f'"{value[1:-1]}"'
+    return value
+
+
+def _appended(group: Sequence[cst.Param], param: cst.Param) -> list[cst.Param]:
+    if not group:
+        return [param]
+    *front, last = group
+    between = front[-1].comma if front else cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+    return [*front, last.with_changes(comma=between), param.with_changes(comma=last.comma)]
+
+
+def parses(source: str) -> bool:
+    """Whether a text is valid Python."""
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError):
+        return False
+    return True

@@ -1,0 +1,318 @@
+"""What no patch may do, whatever the tests say: rules on the difference of two syntax trees.
+
+Each rule returns the reason for a refusal, or nothing. A restore from history may bring back a
+handler or a constant that stood there before; nothing else may.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePosixPath
+
+from homeostat.repair.case import Candidate, Origin, Side
+from homeostat.repair.evidence import all_arguments, is_test
+
+MOST_FILES = 6
+MOST_LINES = 400
+
+_LOCKS = re.compile(
+    r"(^|/)(requirements[\w.-]*\.lock|[\w.-]*\.lock|Pipfile\.lock|package-lock\.json|"
+    r"constraints[\w.-]*\.txt|pylock[\w.-]*\.toml)$"
+)
+_CI = re.compile(
+    r"(^|/)(\.github|\.gitlab|\.circleci|\.ci|\.buildkite)/|(^|/)(\.gitlab-ci\.yml|\.travis\.yml|"
+    r"azure-pipelines\.yml|Jenkinsfile|Makefile|noxfile\.py|tox\.ini|pytest\.ini|"
+    r"\.pre-commit-config\.yaml)$"
+)
+_DECLARATIONS = re.compile(r"(^|/)(pyproject\.toml|setup\.cfg|requirements[\w./-]*\.txt)$")
+_TEST_AWARE = (
+    "PYTEST_CURRENT_TEST", "PYTEST_VERSION", "HOMEOSTAT_SANDBOX", "HOMEOSTAT_RECORD_FD", "_pytest",
+)  # fmt: skip
+_STOPPING = {"_exit", "exit", "skip", "xfail", "importorskip", "skipif", "skipTest"}
+_SUPPRESSING = {"suppress", "raises"}
+
+Texts = Mapping[str, tuple[str | None, str | None]]
+Rule = Callable[[Candidate, Texts], str]
+
+
+def refusal(candidate: Candidate, texts: Texts) -> str:
+    """Return why the patch is refused, empty where it is not; `texts` is path → (before, after)."""
+    for rule in _RULES:
+        reason = rule(candidate, texts)
+        if reason:
+            return reason
+    return ""
+
+
+def _outside(candidate: Candidate, texts: Texts) -> str:
+    del candidate
+    for path in texts:
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts or ".git" in pure.parts or not pure.name:
+            return f"it touches {path}, which lies outside the repository's own files"
+    return ""
+
+
+def _guarded_files(candidate: Candidate, texts: Texts) -> str:
+    for path in texts:
+        if is_test(path):
+            return f"it edits the test {path}"
+        if _LOCKS.search(path):
+            return f"it edits the lock file {path}"
+        if _CI.search(path):
+            return f"it edits {path}, which decides how tests are run"
+        if _DECLARATIONS.search(path) and candidate.side is not Side.DEPENDENCY:
+            return f"it edits {path}, which declares dependencies and test settings"
+        if not path.endswith(".py") and candidate.side is not Side.DEPENDENCY:
+            return f"it edits {path}, which is no Python source"
+    return ""
+
+
+def _size(candidate: Candidate, texts: Texts) -> str:
+    del candidate
+    if len(texts) > MOST_FILES:
+        return f"it touches {len(texts)} files, more than {MOST_FILES}"
+    added = Counter(line for before, after in texts.values() for line in _added(before, after))
+    taken = Counter(line for before, after in texts.values() for line in _added(after, before))
+    # What is taken here and added there has been moved, and a move is no large change.
+    changed = (added - taken).total() + (taken - added).total()
+    if changed > MOST_LINES:
+        return f"it changes {changed} lines, more than {MOST_LINES}"
+    return ""
+
+
+def _added(before: str | None, after: str | None) -> Iterator[str]:
+    old, new = (before or "").splitlines(), (after or "").splitlines()
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    for tag, _, _, start, end in matcher.get_opcodes():
+        if tag in {"insert", "replace"}:
+            yield from new[start:end]
+
+
+def _unparsable(candidate: Candidate, texts: Texts) -> str:
+    del candidate
+    for path, (_, after) in texts.items():
+        if after is None or not path.endswith(".py"):
+            continue
+        try:
+            ast.parse(after)
+        except (SyntaxError, ValueError) as error:
+            return f"{path} does not parse: {error}"
+    return ""
+
+
+def _trees(texts: Texts, *, new: bool) -> Iterator[ast.Module]:
+    for path, (before, after) in texts.items():
+        text = after if new else before
+        if text is None or not path.endswith(".py"):
+            continue
+        try:
+            yield ast.parse(text)
+        except (SyntaxError, ValueError):
+            continue
+
+
+def _count(texts: Texts, keys: Callable[[ast.AST], Iterator[str]], *, new: bool) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for tree in _trees(texts, new=new):
+        for node in ast.walk(tree):
+            found.update(keys(node))
+    return found
+
+
+def _call_name(node: ast.AST) -> str:
+    if isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Name):
+            return node.func.id
+        if isinstance(node.func, ast.Attribute):
+            return node.func.attr
+        return "<expression>"
+    return ""
+
+
+def _gone(texts: Texts, keys: Callable[[ast.AST], Iterator[str]]) -> Counter[str]:
+    """Return what occurs less often after the patch, renames set off against each other."""
+    before, after = _count(texts, keys, new=False), _count(texts, keys, new=True)
+    lost, won = before - after, after - before
+    return lost if lost.total() > won.total() else Counter()
+
+
+def _removed_calls(candidate: Candidate, texts: Texts) -> str:
+    def calls(node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.Call):
+            yield _call_name(node)
+
+    def arguments(node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.Call):
+            for keyword in node.keywords:
+                yield f"{_call_name(node)}({keyword.arg}=…)"
+
+    if candidate.origin is Origin.HISTORY:
+        return ""
+    lost = _gone(texts, calls)
+    if lost and not candidate.replaces_call:
+        return f"it deletes the call of {next(iter(lost))}()"
+    stripped = _gone(texts, arguments)
+    if stripped and candidate.side is Side.API:
+        return f"it strips the argument {next(iter(stripped))} at a call site"
+    return ""
+
+
+def _removed_imports(candidate: Candidate, texts: Texts) -> str:
+    def imports(node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for item in node.names:
+                yield item.asname or item.name
+
+    lost = _gone(texts, imports)
+    if not lost or candidate.may_defer_imports or candidate.side is Side.CALLER:
+        return ""
+    return f"it removes the import of {next(iter(lost))}"
+
+
+def _removed_definitions(candidate: Candidate, texts: Texts) -> str:
+    def definitions(node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+
+    lost = _gone(texts, definitions)
+    if lost and candidate.origin is not Origin.HISTORY:
+        return f"it removes the definition of {next(iter(lost))}"
+    return ""
+
+
+def _swallowed(candidate: Candidate, texts: Texts) -> str:
+    if candidate.origin is Origin.HISTORY:
+        return ""
+
+    def swallowing(node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.ExceptHandler):
+            inner = [item for statement in node.body for item in ast.walk(statement)]
+            kinds = (ast.Raise, ast.Import, ast.ImportFrom)
+            if not any(isinstance(item, kinds) for item in inner):
+                yield "an exception handler"
+        elif _call_name(node) in _SUPPRESSING:
+            yield f"{_call_name(node)}()"
+
+    added = _count(texts, swallowing, new=True) - _count(texts, swallowing, new=False)
+    return f"it catches and swallows: {next(iter(added))} is new" if added else ""
+
+
+def _weakened(candidate: Candidate, texts: Texts) -> str:
+    del candidate
+
+    def weakening(node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.Call) and _call_name(node) in _STOPPING:
+            yield f"a call of {_call_name(node)}()"
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None) or node.names[0].name
+            if module.split(".")[0] in {"pytest", "_pytest", "unittest"}:
+                yield f"an import of {module}"
+        elif isinstance(node, ast.Constant) and node.value in _TEST_AWARE:
+            yield f"the constant {node.value!r}"
+        elif isinstance(node, ast.Assert):
+            yield "assert"
+
+    before, after = _count(texts, weakening, new=False), _count(texts, weakening, new=True)
+    asserts = before.pop("assert", 0), after.pop("assert", 0)
+    if asserts[1] < asserts[0]:
+        return "it removes an assertion"
+    added = after - before
+    return f"it weakens or looks at the tests: {next(iter(added))} is new" if added else ""
+
+
+def _hard_coded(candidate: Candidate, texts: Texts) -> str:
+    if candidate.origin is Origin.HISTORY:
+        return ""
+
+    def constants(node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.Return) and node.value is not None and _literal(node.value):
+            yield ast.unparse(node.value)
+
+    added = _count(texts, constants, new=True) - _count(texts, constants, new=False)
+    added.pop("None", None)
+    return f"it hard-codes a result: return {next(iter(added))} is new" if added else ""
+
+
+def _literal(node: ast.expr) -> bool:
+    if isinstance(node, ast.List | ast.Tuple | ast.Set):
+        return all(_literal(item) for item in node.elts)
+    if isinstance(node, ast.Dict):
+        return all(item is not None and _literal(item) for item in (*node.keys, *node.values))
+    if isinstance(node, ast.UnaryOp):
+        return _literal(node.operand)
+    return isinstance(node, ast.Constant)
+
+
+def _ignored(candidate: Candidate, texts: Texts) -> str:
+    """Refuse a new parameter that the body never reads where its siblings are read."""
+    del candidate
+    for before, after in texts.values():
+        if before is None or after is None:
+            continue
+        try:
+            old, new = _signatures(ast.parse(before)), _signatures(ast.parse(after))
+        except (SyntaxError, ValueError):
+            continue
+        for qualname, (parameters, read) in new.items():
+            if qualname not in old:
+                continue
+            siblings = old[qualname][0] - {"self", "cls"}
+            for name in parameters - old[qualname][0]:
+                renamed = bool(old[qualname][0] - parameters)
+                if name not in read and not renamed and (siblings & read or not siblings):
+                    return f"it adds the argument {name!r} to {qualname} and ignores it"
+    return ""
+
+
+def _signatures(module: ast.Module) -> dict[str, tuple[set[str], set[str]]]:
+    found: dict[str, tuple[set[str], set[str]]] = {}
+
+    def visit(node: ast.AST, scope: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                read = {
+                    item.id
+                    for statement in child.body
+                    for item in ast.walk(statement)
+                    if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Load)
+                }
+                names = {item.arg for item in all_arguments(child.args)}
+                if not _is_stub(child):
+                    found[scope + child.name] = (names, read)
+                visit(child, f"{scope}{child.name}.")
+            elif isinstance(child, ast.ClassDef):
+                visit(child, f"{scope}{child.name}.")
+            else:
+                visit(child, scope)
+
+    visit(module, "")
+    return found
+
+
+def _is_stub(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether a body has only a docstring, `...`, `pass` or `raise`: an interface, not a deed."""
+    return all(
+        isinstance(item, ast.Pass | ast.Raise)
+        or (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
+        for item in node.body
+    )
+
+
+_RULES: tuple[Rule, ...] = (
+    _outside,
+    _guarded_files,
+    _size,
+    _unparsable,
+    _weakened,
+    _swallowed,
+    _removed_calls,
+    _removed_imports,
+    _removed_definitions,
+    _ignored,
+    _hard_coded,
+)

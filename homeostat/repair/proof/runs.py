@@ -1,0 +1,101 @@
+"""Running the failing command and tests on a patched copy, and comparing what came out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from homeostat.repair.evidence import is_test
+from homeostat.repair.failure import Failure, failure_of
+from homeostat.repair.sandbox import Run, Sandbox
+from homeostat.repair.sandbox.runner import shell_words
+
+#: `-p no:cacheprovider`: the run must not depend on an earlier one. Plugins of the target stay on.
+_PYTEST_OPTIONS = "-p homeostat_recorder -p no:cacheprovider"
+
+Changes = Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs a target's command and its tests in the sandbox."""
+
+    sandbox: Sandbox
+    command: str
+    inherited: Mapping[str, str]
+
+    @cached_property
+    def words(self) -> tuple[list[str], dict[str, str]]:
+        """The command's words and its own variables."""
+        return shell_words(self.command, self.sandbox.interpreter)
+
+    @property
+    def is_pytest(self) -> bool:
+        """Whether the command runs pytest."""
+        return any(Path(word).name in {"pytest", "py.test"} for word in shlex.split(self.command))
+
+    def replay(
+        self,
+        changes: Changes,
+        *,
+        wall_s: float,
+        watch: Mapping[str, JsonValue] | None = None,
+        readable: Sequence[Path] = (),
+    ) -> tuple[Run, Failure]:
+        """Run the failing command; `watch` names lines and parameters to follow."""
+        words, own = self.words
+        env = {**self.inherited, **own, "PYTEST_ADDOPTS": _PYTEST_OPTIONS}
+        if watch:
+            env["HOMEOSTAT_WATCH"] = json.dumps(watch)
+        if readable:
+            before = env.get("PYTHONPATH", "")
+            env["PYTHONPATH"] = ":".join([*map(str, readable), *([before] if before else [])])
+        run = self.sandbox.run(words, changes=changes, env=env, wall_s=wall_s, readable=readable)
+        return run, failure_of(run, self.sandbox.repository)
+
+    def tests(
+        self,
+        changes: Changes,
+        paths: Sequence[str],
+        *,
+        wall_s: float,
+        readable: Sequence[Path] = (),
+    ) -> Failure:
+        """Run pytest on some files, or on all where none are given."""
+        words = [str(self.sandbox.interpreter.executable), "-m", "pytest", "-q", "--tb=no"]
+        words += ["--continue-on-collection-errors", *paths]
+        env = {**self.inherited, **self.words[1], "PYTEST_ADDOPTS": _PYTEST_OPTIONS}
+        if readable:
+            env["PYTHONPATH"] = ":".join(map(str, readable))
+        run = self.sandbox.run(words, changes=changes, env=env, wall_s=wall_s, readable=readable)
+        return failure_of(run, self.sandbox.repository)
+
+
+def new_failures(before: Failure, after: Failure) -> list[str]:
+    """Return the tests that passed before and fail after."""
+    return sorted(set(before.passed) & set(after.failed))
+
+
+def lost_tests(before: Failure, after: Failure) -> list[str]:
+    """Return the tests that were collected before and are not any more.
+
+    Examples in the docstrings of sources do not count: they are named after what is mended.
+    """
+    lost = set(before.collected) - set(after.collected)
+    return sorted(node for node in lost if is_test(node.split("::")[0]))
+
+
+def same_failure(one: Failure, other: Failure) -> bool:
+    """Whether two failed runs failed alike: same innermost exception type and message."""
+    if not one.faults or not other.faults:
+        return one.returncode == other.returncode and bool(one.faults) == bool(other.faults)
+    return (one.faults[0].type, one.faults[0].message) == (
+        other.faults[0].type,
+        other.faults[0].message,
+    )

@@ -1,0 +1,119 @@
+"""A remedy: why it is wanted, what came of it, and how one step of it is carried out.
+
+Nothing here opens a transaction of its own but the actions, so a process may be restarted
+without holding the database's write lock.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from pydantic import JsonValue
+from sqlalchemy.exc import SQLAlchemyError
+
+from homeostat.component import Evidence, Stopwatch
+from homeostat.errors import HomeostatError
+from homeostat.repair.actions import ACTIONS, Action, Ground
+from homeostat.repair.playbooks import Playbook, Step
+from homeostat.store.incidents import Incident
+
+#: Seconds between two looks at whether the effect is there.
+_LOOK_EVERY_S = 0.1
+#: The supervisor may have restarted what died before the failure was even seen.
+_SEEN_LATE = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a remedy is wanted: an incident (`id`), or somebody's request.
+
+    `since` is when the failure was first seen; `target` is what to act on, where that is not
+    the failing component itself.
+    """
+
+    id: str
+    component: str
+    error_type: str
+    since: datetime
+    target: str = ""
+
+
+def cause_of(incident: Incident) -> Cause:
+    """Return the incident's present opening as the cause of a remedy."""
+    return Cause(
+        id=f"{incident.id}:{incident.openings}",
+        component=incident.component,
+        error_type=incident.type,
+        since=incident.last_seen_at - _SEEN_LATE,
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A remedy that may be carried out: its playbook, and the row that counts it."""
+
+    run_id: str
+    cause: Cause
+    playbook: Playbook
+
+
+@dataclass(frozen=True)
+class RemedyOutcome:
+    """What came of a remedy.
+
+    `acted` is whether anything was done, `verified` whether every post-condition was observed.
+    Where it was not, `escalate_reason` says in a sentence why a person is wanted.
+    """
+
+    acted: bool
+    verified: bool
+    playbook: str = ""
+    escalate_reason: str = ""
+    evidence: list[dict[str, JsonValue]] = field(default_factory=list)
+
+
+def nothing_done(reason: str, playbook: str = "") -> RemedyOutcome:
+    """Return the outcome of a remedy that was not begun."""
+    return RemedyOutcome(False, False, playbook, reason)
+
+
+def perform(step: Step, ground: Ground) -> tuple[bool, Evidence]:
+    """Carry out one step and wait for its effect; return whether it acted, and what was seen.
+
+    The act is tried again after a back-off where its effect was not seen in time. An error of
+    the act or of the look is evidence that the effect is not there, never a crash.
+    """
+    action = ACTIONS[step.action]
+    acted = False
+    seen = _unseen(step, "nothing was done")
+    for attempt in range(step.tries):
+        if attempt:
+            time.sleep(step.backoff_s * 2 ** (attempt - 1))
+        try:
+            before = action.snapshot(ground)
+            acted = action.act(ground) or acted
+        except (HomeostatError, SQLAlchemyError, OSError) as error:
+            seen = _unseen(step, f"{type(error).__name__}: {error}")
+            continue
+        seen = _await_effect(action, ground, before)
+        if seen.passed:
+            break
+    return acted, seen
+
+
+def _await_effect(action: Action, ground: Ground, before: dict[str, JsonValue]) -> Evidence:
+    watch = Stopwatch()
+    while True:
+        try:
+            seen = action.observe(ground, before)
+        except (HomeostatError, SQLAlchemyError, OSError) as error:
+            seen = _unseen(ground.step, f"{type(error).__name__}: {error}")
+        if seen.passed or watch.seconds >= ground.step.within_s:
+            return seen.model_copy(update={"seconds": watch.seconds})
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _unseen(step: Step, why: str) -> Evidence:
+    return Evidence(claim=f"the effect of {step.action}", passed=False, observed={"error": why})

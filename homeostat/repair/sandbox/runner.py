@@ -1,0 +1,374 @@
+"""One run of a command on a patched copy of a tree, and what was seen of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from homeostat.errors import HomeostatError
+from homeostat.repair.sandbox.interpreter import Interpreter
+from homeostat.repair.sandbox.isolation import (
+    PATCH,
+    TOOLS,
+    TREE,
+    Isolation,
+    bubblewrap_command,
+    detect_isolation,
+    protections,
+    sandbox_uid,
+)
+from homeostat.repair.sandbox.limits import Limits
+from homeostat.repair.sandbox.seccomp import seccomp_filter
+
+_TOOLS = Path(__file__).parent / "inside"
+_LAUNCHER = "launcher.py"
+_POLL_S = 0.1
+
+
+class SandboxError(HomeostatError):
+    """The sandbox could not be set up."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left behind; `stopped` names the limit that ended it, None where it ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+    records: tuple[dict[str, Any], ...] = ()
+    stopped: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the command ended by itself with exit status 0."""
+        return self.returncode == 0 and self.stopped is None
+
+    @property
+    def output(self) -> str:
+        """Both streams, standard output first."""
+        return self.stdout + ("\n" if self.stdout and self.stderr else "") + self.stderr
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """Runs commands on copies of `tree`, which they see at `repository`'s own path.
+
+    Inside, the copy lies on a file system of its own in memory: whatever a run writes is gone
+    with it, so each run starts from the same state and none can touch the host's disk.
+    """
+
+    repository: Path
+    tree: Path
+    interpreter: Interpreter
+    limits: Limits = field(default_factory=Limits)
+    isolation: Isolation = field(default_factory=detect_isolation)
+
+    @property
+    def protections(self) -> tuple[str, ...]:
+        """The names of the protections that are on."""
+        return protections(self.isolation, self.limits, filtered=seccomp_filter() is not None)
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        changes: Mapping[str, str | None] | None = None,
+        env: Mapping[str, str] | None = None,
+        wall_s: float | None = None,
+        readable: Sequence[Path] = (),
+    ) -> Run:
+        """Run `command` in the repository's root with `changes` applied (None deletes a file)."""
+        changes = changes or {}
+        with tempfile.TemporaryDirectory(prefix="homeostat-run-") as scratch:
+            patch = Path(scratch) / "patch"
+            patch.mkdir(mode=0o755)
+            for path, text in changes.items():
+                if text is not None:
+                    target = patch / path
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_text(text, encoding="utf-8", newline="")
+            Path(scratch).chmod(0o755)
+            deleted = [
+                path
+                for path, text in changes.items()
+                if text is None and (self.tree / path).exists()
+            ]
+            if self.isolation is Isolation.BUBBLEWRAP:
+                return self._run_isolated(command, patch, deleted, env or {}, wall_s, readable)
+            return self._run_limited(command, Path(scratch), deleted, env or {}, wall_s)
+
+    def _order(
+        self,
+        command: Sequence[str],
+        uid: int | None,
+        copies: list[tuple[str, str]],
+        root: Path,
+        deleted: list[str],
+    ) -> str:
+        limits = self.limits
+        return json.dumps(
+            {
+                "uid": uid,
+                "copies": copies,
+                "deleted": [str(root / path) for path in deleted],
+                "cwd": str(root),
+                "command": list(command),
+                "limits": {
+                    "RLIMIT_CPU": limits.cpu_s,
+                    "RLIMIT_AS": limits.memory_bytes,
+                    "RLIMIT_NPROC": limits.processes + (0 if uid is not None else _own_processes()),
+                    "RLIMIT_FSIZE": limits.file_bytes,
+                    "RLIMIT_NOFILE": limits.open_files,
+                    "RLIMIT_CORE": 0,
+                },
+            }
+        )
+
+    def _environment(self, root: Path, tools: str, env: Mapping[str, str]) -> dict[str, str]:
+        temporary = "/tmp" if self.isolation is Isolation.BUBBLEWRAP else str(root.parent)  # noqa: S108 - the sandbox's own
+        paths = [f"{tools}/path", *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
+        return {
+            "PATH": f"{self.interpreter.executable.parent}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": f"{temporary}/home",
+            "TMPDIR": f"{temporary}/scratch",
+            "USER": "sandbox",
+            "LOGNAME": "sandbox",
+            "LANG": "C.UTF-8",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONHASHSEED": "0",
+            "PYTHONUNBUFFERED": "1",
+            "HOMEOSTAT_SANDBOX": "1",
+            **env,
+            "PYTHONPATH": os.pathsep.join(paths),
+        }
+
+    def _run_isolated(
+        self,
+        command: Sequence[str],
+        patch: Path,
+        deleted: list[str],
+        env: Mapping[str, str],
+        wall_s: float | None,
+        readable: Sequence[Path],
+    ) -> Run:
+        compiled = seccomp_filter()
+        with contextlib.ExitStack() as stack:
+            seccomp_fd = None
+            if compiled is not None:
+                filter_file = stack.enter_context(tempfile.TemporaryFile())
+                filter_file.write(compiled)
+                filter_file.seek(0)
+                seccomp_fd = filter_file.fileno()
+            words = bubblewrap_command(
+                self.repository,
+                self.tree,
+                patch,
+                _TOOLS,
+                self.interpreter,
+                self.limits,
+                seccomp_fd,
+                readable,
+            )
+            uid = sandbox_uid()
+            copies = [(TREE, str(self.repository)), (PATCH, str(self.repository))]
+            order = self._order(command, uid, copies, self.repository, deleted)
+            words += [str(self.interpreter.executable), "-I", "-S", f"{TOOLS}/{_LAUNCHER}", order]
+            return _watch(
+                words,
+                self._environment(self.repository, TOOLS, env),
+                Path("/"),
+                [] if seccomp_fd is None else [seccomp_fd],
+                self.limits,
+                wall_s,
+            )
+
+    def _run_limited(
+        self,
+        command: Sequence[str],
+        scratch: Path,
+        deleted: list[str],
+        env: Mapping[str, str],
+        wall_s: float | None,
+    ) -> Run:
+        root = scratch / "tree"
+        shutil.copytree(self.tree, root, symlinks=True)
+        copies = [(str(scratch / "patch"), str(root))]
+        order = self._order(command, None, copies, root, deleted)
+        words = [str(self.interpreter.executable), "-I", "-S", str(_TOOLS / _LAUNCHER), order]
+        mapped = {
+            name: value.replace(str(self.repository), str(root)) for name, value in env.items()
+        }
+        run = _watch(
+            words, self._environment(root, str(_TOOLS), mapped), root, [], self.limits, wall_s
+        )
+        return _renamed(run, str(root), str(self.repository))
+
+
+def _renamed(run: Run, inside: str, outside: str) -> Run:
+    """Return `run` as if it had happened at the repository's own path."""
+    records = json.loads(json.dumps(run.records).replace(inside, outside))
+    return Run(
+        run.returncode,
+        run.stdout.replace(inside, outside),
+        run.stderr.replace(inside, outside),
+        run.seconds,
+        tuple(records),
+        run.stopped,
+    )
+
+
+def _own_processes() -> int:
+    uid = os.getuid()
+    count = 0
+    for process in psutil.process_iter(["uids", "num_threads"]):
+        uids = process.info["uids"]
+        if uids is not None and uids.real == uid:
+            count += process.info["num_threads"] or 1
+    return count
+
+
+def _watch(
+    words: list[str],
+    env: dict[str, str],
+    cwd: Path,
+    keep: list[int],
+    limits: Limits,
+    wall_s: float | None,
+) -> Run:
+    """Start `words`, collect its output up to the limit, and end it when it passes a bound."""
+    start = time.perf_counter()
+    reading, writing = os.pipe()
+    env = {**env, "HOMEOSTAT_RECORD_FD": str(writing)}
+    try:
+        process = subprocess.Popen(
+            words,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[*keep, writing],
+            start_new_session=True,
+        )
+    except OSError as error:
+        os.close(reading)
+        raise SandboxError(f"The sandbox could not start {words[0]}: {error.strerror}.") from error
+    finally:
+        os.close(writing)
+    assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
+    assert process.stderr is not None  # noqa: S101 - as above
+    streams: list[IO[bytes]] = [process.stdout, process.stderr, os.fdopen(reading, "rb")]
+    sizes = (limits.output_bytes, limits.output_bytes, limits.record_bytes)
+    readers = [_Reader(stream, size) for stream, size in zip(streams, sizes, strict=True)]
+    stopped = _wait(process, start, limits, wall_s or limits.wall_s)
+    _end(process)
+    for reader in readers:
+        reader.thread.join(timeout=5)
+    out, err, records = (reader.text for reader in readers)
+    return Run(
+        process.returncode, out, err, time.perf_counter() - start, _parse_records(records), stopped
+    )
+
+
+def _wait(
+    process: subprocess.Popen[bytes], start: float, limits: Limits, wall_s: float
+) -> str | None:
+    while True:
+        try:
+            process.wait(timeout=_POLL_S)
+        except subprocess.TimeoutExpired:
+            pass
+        else:
+            return None
+        if time.perf_counter() - start > wall_s:
+            return f"time limit of {wall_s:g} s"
+        if _resident_bytes(process.pid) > limits.memory_bytes:
+            return f"memory limit of {limits.memory_bytes >> 20} MiB"
+
+
+def _resident_bytes(pid: int) -> int:
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                total += child.memory_info().rss
+    return total
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill the whole session; bubblewrap's process space dies with its first process."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=30)
+
+
+class _Reader:
+    """Reads a stream to its end in a thread and keeps the first `limit` bytes."""
+
+    def __init__(self, stream: IO[bytes], limit: int) -> None:
+        self._stream, self._limit = stream, limit
+        self._kept = bytearray()
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(ValueError, OSError), self._stream:
+            while chunk := os.read(self._stream.fileno(), 65536):
+                if len(self._kept) < self._limit:
+                    self._kept += chunk[: self._limit - len(self._kept)]
+
+    @property
+    def text(self) -> str:
+        """What was read, undecodable bytes replaced."""
+        return self._kept.decode(errors="replace")
+
+
+def _parse_records(text: str) -> tuple[dict[str, Any], ...]:
+    records = []
+    for line in text.splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            value = json.loads(line)
+            if isinstance(value, dict):
+                records.append(value)
+    return tuple(records)
+
+
+def shell_words(command: str, interpreter: Interpreter) -> tuple[list[str], dict[str, str]]:
+    """Split a command line into its words and the variables that it sets in front.
+
+    Its interpreter is written out in full; a line with shell operators goes to `/bin/sh`.
+    """
+    import shlex
+
+    if any(mark in command for mark in ("&&", "||", "|", ";", ">", "<", "$", "`")):
+        return ["/bin/sh", "-c", command], {}
+    words = shlex.split(command)
+    env = {}
+    while words and "=" in words[0] and words[0].split("=", 1)[0].isidentifier():
+        name, value = words.pop(0).split("=", 1)
+        env[name] = value
+    if words and Path(words[0]).name.startswith("python"):
+        words[0] = str(interpreter.executable)
+    elif words and Path(words[0]).name in {"pytest", "py.test"}:
+        words[:1] = [str(interpreter.executable), "-m", "pytest"]
+    if not words:
+        raise SandboxError("The command is empty; give the command that fails.")
+    return words, env
+
+
+__all__ = ["Run", "Sandbox", "SandboxError", "shell_words"]

@@ -1,0 +1,159 @@
+"""A caller leaves out an argument that once had a default: the default comes back."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from homeostat.repair.case import Candidate, Case, DefectClass, Kind
+from homeostat.repair.codemods.functions import parses, set_default
+from homeostat.repair.evidence import all_arguments, callers, defaults, docstring
+from homeostat.repair.index import Definition
+
+#: Defaults to try for a type, commonest first; each is proven by the failing test or refused.
+_BY_TYPE: dict[str, tuple[tuple[str, float], ...]] = {
+    "bool": (("False", 0.5), ("True", 0.48)),
+    "int": (("0", 0.4), ("1", 0.39), ("2", 0.38), ("-1", 0.34)),
+    "str": (('""', 0.4), ("None", 0.31)),
+    "float": (("0.0", 0.4), ("1.0", 0.39)),
+}
+
+
+def candidates(case: Case) -> Iterator[Candidate]:
+    """Yield the function with defaults for what was missing, likeliest values first."""
+    for symptom in case.symptoms:
+        if symptom.kind is not Kind.MISSING_ARGUMENT:
+            continue
+        callee = case.callee(symptom)
+        if callee is None or callee.function is None:
+            continue
+        guesses = [default_guesses(case, callee, name) for name in symptom.names]
+        for rank in range(max((len(item) for item in guesses), default=0)):
+            chosen = [item[min(rank, len(item) - 1)] for item in guesses if item]
+            if len(chosen) == len(symptom.names):
+                yield from _candidate(case, callee, symptom.names, chosen)
+
+
+def default_guesses(  # noqa: C901 - a rule per source of evidence
+    case: Case, callee: Definition, name: str
+) -> list[tuple[str, float, str]]:
+    """Return (value, score, why) for a parameter's default, best first.
+
+    A score of 0.9 or more is evidence, not a guess: the body or the annotation asks for None, the
+    docstring tells the value, or the same method of a related class has it.
+    """
+    found: dict[str, tuple[float, str]] = {}
+
+    def vote(value: str, score: float, why: str) -> None:
+        if score > found.get(value, (0.0, ""))[0]:
+            found[value] = (score, why)
+
+    function = callee.function
+    if function is None:
+        return []
+    if _asks_for_none(function, name):
+        vote("None", 0.95, "the body handles None")
+    annotation = _annotation(function, name)
+    if re.search(r"Optional\[|\bNone\b", annotation):
+        vote("None", 0.92, "the annotation allows None")
+    for value, score in _BY_TYPE.get(annotation.split("|")[0].strip(), ()):
+        vote(value, score, f"the annotation is {annotation}")
+    for kind in _given_types(case, callee, name):
+        for value, score in _BY_TYPE.get(kind, ()):
+            vote(value, score, f"callers give a value of type {kind}")
+    told = re.search(
+        rf"(?is)\b{re.escape(name)}\b[^\n]*(?:\n\s+[^\n]*){{0,3}}?"
+        rf"default(?:s to|:| is|=)?\s*[`'\"]*([-\w.]+)",
+        docstring(callee),
+    )
+    if told and parses(told[1]):
+        vote(told[1].rstrip("."), 0.8, "the docstring tells it")
+    for value, count in _namesakes(case, callee, name).most_common(3):
+        vote(value, min(0.5 + 0.05 * count, 0.75), f"{count} functions of that parameter have it")
+    for value in _relatives(case, callee, name):
+        vote(value, 0.85, "the same method elsewhere has it")
+    vote("None", 0.3, "nothing speaks for another value")
+    return sorted(
+        ((value, score, why) for value, (score, why) in found.items()), key=lambda item: -item[1]
+    )
+
+
+def _given_types(case: Case, callee: Definition, name: str) -> list[str]:
+    """Return the types of the literals that callers give for a parameter by keyword."""
+    found = set()
+    for call in callers(case.index, callee):
+        for keyword in call.node.keywords:
+            if keyword.arg == name and isinstance(keyword.value, ast.Constant):
+                found.add(type(keyword.value.value).__name__)
+    return sorted(found)
+
+
+def _asks_for_none(function: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> bool:
+    for node in ast.walk(function):
+        if (
+            isinstance(node, ast.Compare)
+            and isinstance(node.left, ast.Name)
+            and node.left.id == name
+            and isinstance(node.ops[0], ast.Is | ast.IsNot)
+            and isinstance(node.comparators[0], ast.Constant)
+            and node.comparators[0].value is None
+        ):
+            return True
+    return False
+
+
+def _annotation(function: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> str:
+    for item in all_arguments(function.args):
+        if item.arg == name and item.annotation is not None:
+            return ast.unparse(item.annotation).strip("'\"")
+    return ""
+
+
+def _namesakes(case: Case, callee: Definition, name: str) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for parsed in case.index.files_with(name):
+        for item in parsed.definitions:
+            if item.function is None or (item.path, item.line) == (callee.path, callee.line):
+                continue
+            value = defaults(item.function).get(name)
+            if isinstance(value, ast.Constant | ast.UnaryOp) or (
+                value is not None and item.path == callee.path
+            ):
+                found[ast.unparse(value)] += 1
+    return found
+
+
+def _relatives(case: Case, callee: Definition, name: str) -> list[str]:
+    """Return the defaults that methods of the same name give this parameter."""
+    found = []
+    for item in case.index.definitions(callee.name, ("function",)):
+        if item.function is not None and (item.path, item.line) != (callee.path, callee.line):
+            value = defaults(item.function).get(name)
+            if isinstance(value, ast.Constant):
+                found.append(ast.unparse(value))
+    return found
+
+
+def _candidate(
+    case: Case, callee: Definition, names: tuple[str, ...], chosen: list[tuple[str, float, str]]
+) -> Iterator[Candidate]:
+    text: str | None = case.tree.text(callee.path)
+    for name, (value, _, _) in zip(names, chosen, strict=True):
+        text = text and set_default(text, callee.qualname, name, value)
+    if not text or not parses(text):
+        return
+    pairs = {name: value for name, (value, _, _) in zip(names, chosen, strict=True)}
+    none = all(value == "None" and score >= 0.9 for value, score, _ in chosen)
+    shown = ", ".join(f"{name}={value}" for name, value in pairs.items())
+    yield Candidate(
+        strategy="dropped_default",
+        defect=DefectClass.DROPPED_DEFAULT,
+        title=f"Give {callee.qualname} its default back: {shown} ({chosen[0][2]}).",
+        changes={callee.path: text},
+        score=min(score for _, score, _ in chosen),
+        rule="a None default that the function itself handles" if none else "",
+        waits_because="" if none else f"the default {shown} is inferred: {chosen[0][2]}",
+        parameters={"path": callee.path, "function": callee.qualname, "defaults": dict(pairs)},
+    )

@@ -1,0 +1,142 @@
+"""A caller gives an argument that the function no longer takes: the parameter comes back.
+
+It is stored and handed on as its siblings are. To accept it and do nothing with it is the last
+resort, and the proof refuses that where siblings are used.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from homeostat.repair.case import Candidate, Case, DefectClass, Kind, Symptom
+from homeostat.repair.codemods.functions import NewParameter, add_parameter, parses
+from homeostat.repair.codemods.siblings import Sink, carry_on, sinks_of
+from homeostat.repair.evidence import callers, documented, free_uses, keyword_votes, parameter_names
+from homeostat.repair.index import Definition
+from homeostat.repair.strategies.dropped_default import default_guesses
+
+
+def candidates(case: Case) -> Iterator[Candidate]:
+    """Yield the parameter added back: used as before, as its siblings, and last without a use."""
+    for symptom in case.symptoms:
+        if symptom.kind is Kind.UNEXPECTED_KEYWORD:
+            callee = case.callee(symptom)
+            if callee is not None and callee.function is not None:
+                yield from _add(case, callee, symptom.name)
+        elif symptom.kind is Kind.SURPLUS_ARGUMENT:
+            yield from _surplus(case, symptom)
+        elif symptom.kind is Kind.UNDEFINED_NAME:
+            yield from _undefined(case, symptom)
+
+
+def _surplus(case: Case, symptom: Symptom) -> Iterator[Candidate]:
+    """A positional argument too many: its name is what the body reads but nobody binds."""
+    callee = case.callee(symptom)
+    if callee is None or callee.function is None:
+        return
+    for name in _unbound(case, callee):
+        yield from _add(case, callee, name)
+    present = parameter_names(callee.function)
+    for call in callers(case.index, callee):
+        for keyword in call.keywords:
+            if keyword not in present:
+                yield from _add(case, callee, keyword)
+
+
+def _undefined(case: Case, symptom: Symptom) -> Iterator[Candidate]:
+    """A name that only one function reads, and that its callers give by keyword or it documents."""
+    frame = symptom.frame
+    if frame is None or frame.path is None:
+        return
+    callee = case.index.enclosing(frame.path, frame.line)
+    if callee is None or callee.function is None:
+        return
+    if keyword_votes(case.index, callee, symptom.name) or documented(callee, symptom.name):
+        yield from _add(case, callee, symptom.name)
+
+
+def _unbound(case: Case, callee: Definition) -> list[str]:
+    return list(
+        dict.fromkeys(
+            name
+            for name, line in case.undefined(callee.path)
+            if callee.line <= line <= callee.end_line
+        )
+    )
+
+
+def _add(case: Case, callee: Definition, name: str) -> Iterator[Candidate]:
+    function = callee.function
+    if function is None or name in [*parameter_names(function)]:
+        return
+    text = case.tree.text(callee.path)
+    guesses = default_guesses(case, callee, name)
+    for value, confidence, why in guesses[:3]:
+        added = add_parameter(
+            text, callee.qualname, NewParameter(name, value, _annotation(function, value))
+        )
+        if added is None or not parses(added):
+            continue
+        if free_uses(function, name):
+            yield _candidate(case, callee, name, value, {callee.path: added}, "", why, confidence)
+            continue
+        for sink in sinks_of(case.index, callee, name):
+            carried = carry_on(added, callee.qualname, name, sink)
+            if carried is not None and parses(carried):
+                yield _candidate(
+                    case, callee, name, value, {callee.path: carried}, sink.words, why, sink.score,
+                    sink,
+                )  # fmt: skip
+        yield _candidate(
+            case, callee, name, value, {callee.path: added}, "accepted and ignored", why, 0.05
+        )
+
+
+def _annotation(function: ast.FunctionDef | ast.AsyncFunctionDef, value: str) -> str:
+    """Annotate where all siblings are annotated: `str | None` for None, else the value's type."""
+    items = [
+        item
+        for item in (*function.args.args, *function.args.kwonlyargs)
+        if item.arg not in {"self", "cls"}
+    ]
+    if not items or any(item.annotation is None for item in items):
+        return ""
+    if value == "None":
+        kinds = {ast.unparse(item.annotation) for item in items if item.annotation is not None}
+        return "str | None" if "str" in kinds else "object | None"
+    try:
+        return type(ast.literal_eval(value)).__name__
+    except (ValueError, SyntaxError):
+        return ""
+
+
+def _candidate(
+    case: Case,
+    callee: Definition,
+    name: str,
+    value: str,
+    changes: dict[str, str | None],
+    how: str,
+    why: str,
+    score: float,
+    sink: Sink | None = None,
+) -> Candidate:
+    del case
+    used = how or "which its body reads already"
+    return Candidate(
+        strategy="dropped_parameter",
+        defect=DefectClass.DROPPED_PARAMETER,
+        title=f"Add the parameter {name}={value} to {callee.qualname}: {used} ({why}).",
+        changes=changes,
+        score=score,
+        waits_because="the parameter's default and use are inferred",
+        parameters={
+            "path": callee.path,
+            "function": callee.qualname,
+            "parameter": name,
+            "default": value,
+            "sink": sink.words if sink else how,
+        },
+        traced=((callee.qualname, name),),
+    )

@@ -1,0 +1,15 @@
+"""Imports every model module once, so that the metadata is whole for migrations."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import homeostat.store
+from homeostat.store.base import Base
+
+for _module in pkgutil.iter_modules(homeostat.store.__path__, "homeostat.store."):
+    if not _module.ispkg:
+        importlib.import_module(_module.name)
+
+__all__ = ["Base"]

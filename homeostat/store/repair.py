@@ -1,0 +1,70 @@
+"""Repairs and what was learnt from them: one row per repair, one per fix that is known.
+
+A known fix is found by its replay key and applies only where each file's text is what it was
+(`preimages`). A repair of an incident is one row for the incident and replay key, so that two
+workers cannot mend the same thing twice.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from homeostat.clock import new_id, utcnow
+from homeostat.store.base import JSON, Base, UtcDateTime
+
+
+class Repair(Base):
+    """One repair: the failure, the patch with its proof, the decision, and what came of it."""
+
+    __tablename__ = "repairs"
+    __table_args__ = (
+        Index("ix_repairs_replay_key", "replay_key"),
+        Index("ix_repairs_status", "status", "created_at"),
+        UniqueConstraint("claim", name="uq_repairs_claim"),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
+    claim: Mapped[str | None] = mapped_column(String(128))
+    incident_id: Mapped[str] = mapped_column(String(36), default="", index=True)
+    repository: Mapped[str]
+    command: Mapped[str]
+    status: Mapped[str] = mapped_column(String(16))
+    group_key: Mapped[str] = mapped_column(String(64), default="")
+    replay_key: Mapped[str] = mapped_column(String(64), default="")
+    outcome: Mapped[dict[str, Any]] = mapped_column(JSON)
+    changes: Mapped[dict[str, Any]] = mapped_column(JSON)
+    preimages: Mapped[dict[str, Any]] = mapped_column(JSON)
+    commit: Mapped[str] = mapped_column(String(64), default="")
+    story: Mapped[list[Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    decided_by: Mapped[str] = mapped_column(String(128), default="")
+
+
+class KnownFix(Base):
+    """A fix that held its proof: its strategy, parameters, diff, and how it fared since."""
+
+    __tablename__ = "known_fixes"
+    __table_args__ = (UniqueConstraint("replay_key", "patch", name="uq_known_fixes_patch"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
+    replay_key: Mapped[str] = mapped_column(String(64), index=True)
+    group_key: Mapped[str] = mapped_column(String(64), index=True)
+    patch: Mapped[str] = mapped_column(String(64))
+    strategy: Mapped[str] = mapped_column(String(64))
+    defect: Mapped[str] = mapped_column(String(64))
+    side: Mapped[str] = mapped_column(String(16))
+    title: Mapped[str]
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSON)
+    changes: Mapped[dict[str, Any]] = mapped_column(JSON)
+    preimages: Mapped[dict[str, Any]] = mapped_column(JSON)
+    diff: Mapped[str]
+    proof: Mapped[dict[str, Any]] = mapped_column(JSON)
+    successes: Mapped[int] = mapped_column(default=0)
+    failures: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    last_used_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)

@@ -1,0 +1,1 @@
+"""How components are supervised: one check, the lease it earns, states, boot, cadence."""

@@ -1,0 +1,1 @@
+"""The workload: nine trading subsystems, and the flow that composes them."""

@@ -1,0 +1,246 @@
+"""The canary: one synthetic trade through the whole flow, and which of the nine hooks fired.
+
+It trades a symbol of its own, on a price path that is known, in a book of its own, from signal to
+learnt outcome. Whether a hook fired is read afterwards from what the subsystem left in the store:
+the flow sets no flag, so a subsystem that is unplugged, or does nothing, has not fired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from homeostat import registry
+from homeostat.clock import new_id, utcnow
+from homeostat.store import trading as store
+from homeostat.store.trading import (
+    CANARY,
+    Book,
+    Decision,
+    DecisionCycle,
+    HookFiring,
+    ModelOutcome,
+    Order,
+    Position,
+    Reservation,
+    RetrainingDecision,
+    UniverseMember,
+    client_order_id,
+    decision_id,
+)
+from homeostat.trading import signals as agents
+from homeostat.trading.flow import entries, exits
+from homeostat.trading.flow.cycle import journal
+from homeostat.trading.flow.parties import Parties
+from homeostat.trading.market.panel import BAR_S, Instrument, Panel
+
+SYMBOL = "CANARYUSDT"
+MODEL = "canary"
+#: Bars before the entry, and bars in which the trade has to run its course.
+_BEFORE, _AFTER = 130, 60
+#: The nine hooks in the order of the flow, by the subsystem that each belongs to.
+HOOKS = (
+    "self_healing",
+    "ai_hfos",
+    "universe_os",
+    "dynamic_tpsl",
+    "portfolio_balancer",
+    "position_intelligence",
+    "profit_amplification",
+    "model_supervisor",
+    "retraining_orchestrator",
+)
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What the store held before the canary, so that only news counts."""
+
+    at: datetime
+    directive: int
+    trades: int
+
+
+def path(at: datetime) -> Panel:
+    """Return the canary's prices: restless, then rising without a pause; the last bars are after
+    the entry. Ends so that bar `_BEFORE` closes at `at`.
+    """
+    count = _BEFORE + _AFTER
+    wobble = np.tile((0.0006, -0.0005, 0.0004, -0.0004), count)[:count]
+    rise = np.where(np.arange(count) < _BEFORE - 12, 0.0, 0.0007)
+    close = 100 * np.exp(np.cumsum(np.where(rise > 0, rise + 0.1 * wobble, wobble)))[None, :]
+    opened = np.concatenate([close[:, :1], close[:, :-1]], axis=1)
+    first = int(at.timestamp()) // BAR_S * BAR_S - _BEFORE * BAR_S
+    return Panel(
+        symbols=(SYMBOL,),
+        times=first + BAR_S * np.arange(count, dtype=np.int64),
+        open=opened,
+        high=np.maximum(opened, close) * 1.0001,
+        low=np.minimum(opened, close) * 0.9999,
+        close=close,
+        volume=np.full_like(close, 10_000.0),
+    )
+
+
+def canary(
+    session: Session,
+    run_id: str | None = None,
+    *,
+    find: Callable[[str], Any] = registry.find,
+) -> list[HookFiring]:
+    """Run the canary's trade in the caller's transaction and return the nine firings, recorded.
+
+    A second run under the same id returns the first one's firings. The book, orders and positions
+    of the canary stay apart from those of the workload.
+    """
+    run = run_id or new_id()
+    known = session.scalars(select(HookFiring).where(HookFiring.run_id == run)).all()
+    if known:
+        return sorted(known, key=lambda one: HOOKS.index(one.hook))
+    parties = Parties(session, find)
+    before = _before(session)
+    decision = _trade(session, run, parties, before.at)
+    found = dict(_artefacts(session, before, decision))
+    firings = []
+    for hook in HOOKS:
+        artefact = found.get(hook, "")
+        why = parties.away.get(f"trading.{hook}", "it left nothing in the store")
+        firings.append(
+            HookFiring(
+                run_id=run,
+                hook=hook,
+                fired=bool(artefact),
+                artefact=artefact or f"NOT FIRED: {why}",
+                at=utcnow(),
+            )
+        )
+    session.add_all(firings)
+    session.flush()
+    return firings
+
+
+def _before(session: Session) -> _Before:
+    # Each canary starts with the same money, so that none depends on those before it.
+    session.execute(delete(Book).where(Book.name == CANARY))
+    session.flush()
+    session.expire_all()
+    directive = store.latest_directive(session)
+    member = session.get(UniverseMember, SYMBOL)
+    return _Before(utcnow(), directive.version if directive else 0, member.trades if member else 0)
+
+
+def _trade(session: Session, run: str, parties: Parties, at: datetime) -> str:
+    """Take the canary through every step of the flow and return its decision's id."""
+    instrument = Instrument(SYMBOL, base="CANARY", half_spread=1e-5)
+    whole = path(at)
+    seen = whole.window(0, _BEFORE)
+    moment = datetime.fromtimestamp(int(seen.times[-1]) + BAR_S, tz=UTC)
+    parties.ask("trading.self_healing", lambda one: one.run(session, at))
+    parties.ask("trading.ai_hfos", lambda one: one.run(session, at))
+    # The real rules are read and noted, not obeyed: the canary never meets a real venue, and has
+    # to prove the rest of the flow while entries are forbidden too.
+    rule, directive = entries.global_rule(session, utcnow())
+    examined = parties.ask(
+        "trading.universe_os", lambda one: one.examine([instrument], seen).excluded
+    )
+    batch = entries.batch_of(seen, agents.signals(seen, moment, name=MODEL))
+    if examined is None or examined:
+        batch.stop([0], str((examined or {}).get(SYMBOL, "UNIVERSE_AWAY")))
+    entries.gate_signals(batch, session, 0.65, parties)
+    entries.gate_barriers(batch, parties)
+    cycle_id = new_id()
+    session.add(
+        DecisionCycle(
+            id=cycle_id,
+            due_at=utcnow(),
+            book=CANARY,
+            inputs={
+                "run": run,
+                "would_be_forbidden_by": rule,
+                "directive": directive.version if directive else None,
+            },
+            counts={},
+        )
+    )
+    session.flush()
+    listed = {SYMBOL: instrument}
+    entries.open_trades(batch, session, cycle_id, CANARY, None, listed, parties, moment)
+    journal(session, cycle_id, batch)
+    for end in range(_BEFORE + 1, _BEFORE + _AFTER + 1):
+        window = whole.window(end - 121, end)
+        exits.manage(session, CANARY, window, listed, parties, "NORMAL", may_add=True)
+        if not store.open_positions(session, CANARY):
+            break
+    _leave_nothing_open(session, listed)
+    parties.ask("trading.retraining_orchestrator", lambda one: one.review(session, MODEL))
+    return decision_id(cycle_id, SYMBOL)
+
+
+def _leave_nothing_open(session: Session, listed: dict[str, Instrument]) -> None:
+    from homeostat.trading import venue
+
+    for position in store.open_positions(session, CANARY):
+        venue.close(session, position, position.mark, "CANARY_END", listed[SYMBOL])
+    held = select(Reservation).where(Reservation.book == CANARY, Reservation.state == "HELD")
+    for reservation in session.scalars(held):
+        reservation.state = "LEFT"
+    session.flush()
+
+
+def _artefacts(session: Session, before: _Before, decision: str) -> Iterator[tuple[str, str]]:
+    """Yield (hook, what it left) for each hook whose work is found in the store."""
+    session.flush()
+    session.expire_all()
+    policy = store.latest_policy(session)
+    if policy is not None and policy.expires_at > before.at and len(policy.targets) == 13:
+        yield "self_healing", f"policy {policy.policy}, overall {policy.overall}"
+    directive = store.latest_directive(session)
+    if directive is not None and directive.version > before.directive:
+        yield "ai_hfos", f"directive {directive.version}, mode {directive.mode}"
+    member = session.get(UniverseMember, SYMBOL)
+    if member is not None and member.trades == before.trades + 1:
+        yield "universe_os", f"{SYMBOL} passed the filters; trade {member.trades} is in its record"
+    yield from _journalled(session, decision)
+    position = session.scalar(select(Position).where(Position.decision_id == decision))
+    if position is not None:
+        yield from _position(session, position)
+    outcome = session.get(ModelOutcome, decision)
+    if outcome is not None:
+        yield "model_supervisor", f"outcome of {outcome.r:.2f} R is in the record of {MODEL}"
+        newest = session.scalar(
+            select(RetrainingDecision)
+            .where(RetrainingDecision.model == MODEL, RetrainingDecision.at >= before.at)
+            .order_by(RetrainingDecision.id.desc())
+            .limit(1)
+        )
+        if newest is not None and newest.detail.get("new_samples", 0) >= 1:
+            samples = newest.detail["new_samples"]
+            yield "retraining_orchestrator", f"{newest.verdict} after {samples} new samples"
+
+
+def _journalled(session: Session, decision: str) -> Iterator[tuple[str, str]]:
+    cycle_id, symbol = decision.split(".", 1)
+    row = session.get(Decision, (cycle_id, symbol))
+    if row is not None and row.stop_loss > 0 and row.take_profit > row.stop_loss:
+        barriers = f"TP {row.take_profit:.2%}, SL {row.stop_loss:.2%}"
+        yield "dynamic_tpsl", f"{barriers} at confidence {row.confidence:.2f}"
+    reservation = session.get(Reservation, decision)
+    # LEFT means that the flow had to clear up what the balancer did not give back.
+    if reservation is not None and reservation.state == "RELEASED" and reservation.risk > 0:
+        yield "portfolio_balancer", f"{reservation.risk:.2f} at risk was reserved and released"
+
+
+def _position(session: Session, position: Position) -> Iterator[tuple[str, str]]:
+    if position.label == "WINNER" and position.peak_r >= 1:
+        yield "position_intelligence", f"labelled WINNER, peak {position.peak_r:.2f} R"
+    statement = select(func.count()).where(
+        Order.client_id == client_order_id(position.decision_id, "ADD1"), Order.state == "FILLED"
+    )
+    if position.adds >= 1 and session.scalar(statement):
+        yield "profit_amplification", f"{position.adds} adds filled, closed by {position.exit_rule}"

@@ -1,0 +1,1 @@
+"""Where prices come from: recorded files or the calibrated generator, behind one port."""

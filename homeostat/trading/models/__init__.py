@@ -1,0 +1,1 @@
+"""Training of models, and the evidence without which none is promoted."""

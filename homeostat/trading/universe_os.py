@@ -1,0 +1,332 @@
+"""Which symbols may be traded: a chain of filters, from the exchange's list to the few left.
+
+Each symbol that is kept out is kept out by one named rule. What was inside stays until it has
+failed twice, what was outside comes in after it has passed twice (hysteresis), so that a symbol
+on a threshold does not flap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from homeostat.clock import utcnow
+from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
+from homeostat.settings import Mode
+from homeostat.store import controls
+from homeostat.store import trading as store
+from homeostat.store.trading import UniverseMember, UniverseSnapshot
+from homeostat.trading.market import port
+from homeostat.trading.market.panel import BAR_S, Floats, Instrument, Panel
+
+#: A universe older than this blocks entries: three filters of 30 s and one to be late.
+LIFE = timedelta(seconds=120)
+#: This often the universe is made anew, without regard to who was inside.
+REBUILD_EVERY = timedelta(hours=4)
+#: How far the filters look back, in bars.
+LOOKBACK = 240
+STABLECOINS = frozenset({"USDC", "FDUSD", "TUSD", "BUSD", "DAI", "USDP", "USDE", "EUR"})
+#: Filters in a row until an outsider comes in, and until an insider goes out.
+ENTER_AFTER, LEAVE_AFTER = 2, 2
+
+
+class Profile(StrEnum):
+    """How careful the filters are."""
+
+    SAFE = "SAFE"
+    AGGRESSIVE = "AGGRESSIVE"
+    EXPERIMENTAL = "EXPERIMENTAL"
+
+
+class Tier(StrEnum):
+    """A symbol's standing from its own results."""
+
+    CORE = "CORE"
+    EXPANSION = "EXPANSION"
+    CONDITIONAL = "CONDITIONAL"
+    BLACKLIST = "BLACKLIST"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The bounds of one profile; volatility is the deviation of one-minute returns."""
+
+    age_days: float
+    dollar_volume: float
+    volatility_low: float
+    volatility_high: float
+    half_spread: float
+    correlation: float = 0.9
+
+
+#: A minute's median turnover in dollars, and the band of volatility around the recorded 14.4 bp.
+LIMITS = {
+    Profile.SAFE: Limits(90, 20_000, 0.0003, 0.0040, 0.0005),
+    Profile.AGGRESSIVE: Limits(30, 5_000, 0.0003, 0.0080, 0.0010),
+    Profile.EXPERIMENTAL: Limits(7, 1_000, 0.0001, 0.0200, 0.0030),
+}
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """The symbols that passed, best first, and the rule that kept each of the others out."""
+
+    passed: tuple[str, ...]
+    excluded: Mapping[str, str]
+
+
+def filter_symbols(listed: Sequence[Instrument], panel: Panel, limits: Limits) -> Filtered:
+    """Pass the symbols through the rules in the order of the specification.
+
+    `listed[i]` describes row i of the panel. A symbol whose bars are missing or constant is
+    STALLED: a dead feed would otherwise look calm.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        returns = panel.log_returns()
+        deviation = np.nanstd(np.where(np.isfinite(returns), returns, np.nan), axis=1)
+        turnover = _median(panel.close * panel.volume)
+    present = np.isfinite(panel.close[:, -1]) & (np.isfinite(panel.close).mean(axis=1) > 0.9)
+    moving = np.ptp(np.nan_to_num(panel.close[:, -30:], nan=-1.0), axis=1) > 0
+    excluded: dict[str, str] = {}
+    left = []
+    for row, one in enumerate(listed):
+        rule = _rule_against(one, limits, float(turnover[row]), float(deviation[row]))
+        if not rule and not (present[row] and moving[row]):
+            rule = "STALLED"
+        if rule:
+            excluded[one.symbol] = rule
+        else:
+            left.append(row)
+    left.sort(key=lambda row: -turnover[row])
+    kept = _uncorrelated(returns, left, limits.correlation)
+    for row in set(left) - set(kept):
+        excluded[listed[row].symbol] = "CORRELATED"
+    return Filtered(tuple(listed[row].symbol for row in kept), excluded)
+
+
+def _median(values: Floats) -> Floats:
+    filled = np.where(np.isfinite(values), values, 0.0)
+    found: Floats = np.median(filled, axis=1)
+    return found
+
+
+def _rule_against(one: Instrument, limits: Limits, turnover: float, deviation: float) -> str:
+    if one.contract != "PERPETUAL" or one.status != "TRADING":
+        return "NOT_TRADING_PERPETUAL"
+    if one.age_days < limits.age_days:
+        return "TOO_YOUNG"
+    if turnover < limits.dollar_volume:
+        return "LOW_VOLUME"
+    # A stablecoin has no volatility; the rule that names the cause comes before the symptom.
+    if one.base in STABLECOINS:
+        return "STABLECOIN"
+    if not deviation >= limits.volatility_low:
+        return "TOO_CALM"
+    if deviation > limits.volatility_high:
+        return "TOO_WILD"
+    if one.half_spread > limits.half_spread:
+        return "WIDE_SPREAD"
+    return ""
+
+
+def _uncorrelated(returns: Floats, order: Sequence[int], bound: float) -> list[int]:
+    """Keep greedily, in order, each row whose correlation with all kept ones is below `bound`."""
+    if not order:
+        return []
+    chosen = np.nan_to_num(returns[list(order)])
+    chosen = chosen - chosen.mean(axis=1, keepdims=True)
+    chosen /= np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), 1e-300)
+    correlations = chosen @ chosen.T
+    kept: list[int] = []
+    for place in range(len(order)):
+        if not kept or correlations[place, kept].max() < bound:
+            kept.append(place)
+    return [order[place] for place in kept]
+
+
+def tier_of(trades: int, wins: int, sum_r: float) -> Tier:
+    """Return the tier that results earn: fewer than 10 trades prove nothing."""
+    if trades < 10:
+        return Tier.CONDITIONAL
+    mean_r, won = sum_r / trades, wins / trades
+    if mean_r <= -0.3 or (won < 0.3 and mean_r < 0):
+        return Tier.BLACKLIST
+    if mean_r >= 0.2 and won >= 0.5:
+        return Tier.CORE
+    return Tier.EXPANSION if mean_r > 0 else Tier.CONDITIONAL
+
+
+class UniverseOs(Component):
+    """Decides which symbols may be traded."""
+
+    spec = ComponentSpec(
+        name="universe_os",
+        wing=Wing.TRADING,
+        tier=6,
+        summary="Decides which symbols may be traded, and by which rule the others may not.",
+        timeout_s=15.0,
+    )
+
+    def probe(self, session: Session) -> Evidence:
+        """Filter the real market at this moment, with a stablecoin and a dead feed planted in."""
+        now = utcnow()
+        watch = Stopwatch()
+        market = port.market(self.context.settings)
+        panel = market.panel(now, LOOKBACK)
+        listed = list(market.instruments)
+        symbols = panel.symbols
+        limits = LIMITS[Profile.AGGRESSIVE]
+        before = filter_symbols(listed, panel, limits)
+        dead = symbols.index(before.passed[0]) if before.passed else 0
+        panel.close[dead] = panel.close[dead, 0]
+        after = filter_symbols(listed, panel, limits)
+        rule = after.excluded.get(symbols[dead], "")
+        age = port.age_s(panel, now)
+        held = controls.is_on(session, controls.BRAKE)
+        return Evidence(
+            claim="symbols pass, a feed that is made to stall does not, and the data are fresh",
+            passed=bool(before.passed) and rule != "" and age <= port.FRESH_S,
+            observed={
+                "symbols": len(symbols),
+                "passed": len(before.passed),
+                "stalled_symbol_kept_out_by": rule,
+                "newest_bar_age_s": round(age, 1),
+                "brake": held,
+            },
+            seconds=watch.seconds,
+        )
+
+    def run(self, session: Session, due_at: datetime) -> CycleResult:
+        """Filter all symbols, move the members by hysteresis, and publish the universe."""
+        watch = Stopwatch()
+        market = port.market(self.context.settings)
+        panel = market.panel(utcnow(), LOOKBACK)
+        profile = self.profile(session)
+        found = filter_symbols(list(market.instruments), panel, LIMITS[profile])
+        snapshot = self.publish(session, found, panel, profile)
+        version = store.acknowledge(session, self.spec.full_name)
+        rules: dict[str, int] = {}
+        for rule in snapshot.excluded.values():
+            rules[rule] = rules.get(rule, 0) + 1
+        return CycleResult(
+            work=len(panel.symbols),
+            observed={
+                "mode": snapshot.mode,
+                "profile": profile,
+                "symbols": len(panel.symbols),
+                "selected": len(snapshot.selected),
+                "excluded_by": dict(rules),
+                "source": market.source,
+                "seconds": round(watch.seconds, 3),
+                "directive": version,
+                "due_at": due_at.isoformat(),
+            },
+        )
+
+    def profile(self, session: Session) -> Profile:
+        """Return the profile in force: SAFE while that switch is set."""
+        safe = controls.is_on(session, controls.SAFE_PROFILE)
+        return Profile.SAFE if safe else Profile.AGGRESSIVE
+
+    def mode(self) -> Mode:
+        """Return the mode in force, which is governance's."""
+        return self.context.settings.mode
+
+    def publish(
+        self, session: Session, found: Filtered, panel: Panel, profile: Profile
+    ) -> UniverseSnapshot:
+        """Write the universe that follows from one filter run and the members' history."""
+        passed = set(found.passed)
+        members = {one.symbol: one for one in session.scalars(select(UniverseMember))}
+        last = store.latest_universe(session)
+        rebuilt_at = last.rebuilt_at if last else utcnow()
+        rebuild = last is None or utcnow() - last.rebuilt_at >= REBUILD_EVERY
+        if rebuild:
+            rebuilt_at = utcnow()
+        excluded = dict(found.excluded)
+        for symbol in panel.symbols:
+            member = members.get(symbol)
+            if member is None:
+                member = UniverseMember(symbol=symbol, inside=False, streak=0)
+                member.tier, member.trades, member.wins, member.sum_r = Tier.CONDITIONAL, 0, 0, 0.0
+                session.add(member)
+                members[symbol] = member
+            if rebuild:
+                member.inside, member.streak = symbol in passed, 0
+            _move(member, symbol in passed)
+            if member.tier == Tier.BLACKLIST:
+                member.inside = False
+                excluded[symbol] = "BLACKLIST"
+            elif not member.inside and symbol in passed:
+                excluded[symbol] = "NOT_YET"
+        order = [*found.passed, *(s for s in panel.symbols if s not in passed)]
+        selected = [symbol for symbol in order if members[symbol].inside]
+        for symbol in selected:
+            excluded.pop(symbol, None)
+        # A universe of old prices is no younger than they are.
+        expires_at = datetime.fromtimestamp(int(panel.times[-1]) + BAR_S, tz=UTC) + LIFE
+        snapshot = UniverseSnapshot(
+            at=utcnow(),
+            expires_at=expires_at,
+            mode=self.mode(),
+            profile=profile,
+            rebuilt_at=rebuilt_at,
+            selected=selected,
+            excluded=excluded,
+        )
+        session.add(snapshot)
+        session.flush()
+        return snapshot
+
+    def entry_rules(self, session: Session, symbols: Sequence[str], at: datetime) -> list[str]:
+        """Return, for each symbol, the rule that keeps an entry out, or an empty text.
+
+        The brake comes first. Without a fresh universe nothing enters. Only ENFORCED filters:
+        OBSERVE and ADVISORY publish what they would do, and let pass.
+        """
+        if controls.is_on(session, controls.BRAKE):
+            return ["BRAKE"] * len(symbols)
+        snapshot = store.latest_universe(session)
+        if snapshot is None:
+            return ["UNIVERSE_MISSING"] * len(symbols)
+        if snapshot.expires_at <= at:
+            return ["UNIVERSE_EXPIRED"] * len(symbols)
+        if not snapshot.selected:
+            return ["UNIVERSE_EMPTY"] * len(symbols)
+        if snapshot.mode != Mode.ENFORCED:
+            return [""] * len(symbols)
+        inside = set(snapshot.selected)
+        return ["" if symbol in inside else "NOT_IN_UNIVERSE" for symbol in symbols]
+
+    def examine(self, listed: Sequence[Instrument], panel: Panel) -> Filtered:
+        """Pass symbols through the rules of the ordinary profile, without keeping the result."""
+        return filter_symbols(listed, panel, LIMITS[Profile.AGGRESSIVE])
+
+    def record_result(self, session: Session, symbol: str, r: float) -> UniverseMember:
+        """Add one closed trade's result to the symbol's, and set its tier anew."""
+        member = session.get(UniverseMember, symbol)
+        if member is None:
+            member = UniverseMember(symbol=symbol, inside=False, streak=0)
+            member.trades, member.wins, member.sum_r = 0, 0, 0.0
+            session.add(member)
+        member.trades += 1
+        member.wins += r > 0
+        member.sum_r += r
+        member.tier = tier_of(member.trades, member.wins, member.sum_r)
+        session.flush()
+        return member
+
+
+def _move(member: UniverseMember, passed: bool) -> None:  # noqa: FBT001  # the filter's verdict
+    if passed == member.inside:
+        member.streak = 0
+        return
+    member.streak += 1
+    if member.streak >= (ENTER_AFTER if passed else LEAVE_AFTER):
+        member.inside, member.streak = passed, 0

@@ -1,0 +1,1 @@
+"""What may be asked of a worker: thin functions, one file per queue or theme."""

@@ -1,0 +1,1 @@
+"""Booting on a worker, so that the workflow can be asked for like any other task."""

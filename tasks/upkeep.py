@@ -1,0 +1,39 @@
+"""Keeping the house itself in order: sending again what was lost, and forgetting what is old."""
+
+from __future__ import annotations
+
+from homeostat.incidents import retention as incident_retention
+from homeostat.settings import settings
+from homeostat.store import retention as store_retention
+from homeostat.store import trading_retention
+from homeostat.supervision import snapshots
+from workers.app import app
+from workers.base import HomeostatTask
+from workers.dispatch import CeleryDispatcher, sweep
+
+
+@app.task(name="upkeep.sweep", bind=True, soft_time_limit=30, time_limit=45)
+def sweep_jobs(self: HomeostatTask, **_newer: object) -> None:
+    """Send the jobs again whose messages nobody picked up."""
+    if settings().recovery:
+        sweep(CeleryDispatcher(self.app))
+
+
+@app.task(name="upkeep.retain", bind=True, soft_time_limit=120, time_limit=150)
+def retain(self: HomeostatTask, **_newer: object) -> None:
+    """Roll up occurrences, and forget what is older than its time."""
+    with self.unit_of_work() as session:
+        incident_retention.run(session)
+    with self.unit_of_work() as session:
+        store_retention.forget(session)
+    with self.unit_of_work() as session:
+        trading_retention.forget(session)
+
+
+@app.task(name="upkeep.snapshot", bind=True, soft_time_limit=60, time_limit=90)
+def snapshot(self: HomeostatTask, **_newer: object) -> None:
+    """Keep what is known to be good; raises SnapshotError where one did not come back."""
+    with self.unit_of_work() as session:
+        taken = snapshots.take_all(session)
+    if failed := {kind: why for kind, why in taken.items() if isinstance(why, str)}:
+        raise snapshots.SnapshotError(f"Snapshots were not kept: {failed}")

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import stat
+import threading
+
+import pytest
+from sqlalchemy import select
+
+from homeostat import registry
+from homeostat.clock import utcnow
+from homeostat.kernels.secret_manager import KEY_FILE, SecretError, SecretManager
+from homeostat.settings import settings
+from homeostat.store import database
+from homeostat.store.audit import AuditRow
+
+VALUE = "correct-horse-battery-staple"
+
+
+@pytest.fixture
+def manager(sqlite_store: str) -> SecretManager:
+    del sqlite_store
+    found = registry.find("kernels.secret_manager")
+    assert isinstance(found, SecretManager)
+    return found
+
+
+def store(manager: SecretManager, name: str = "exchange", value: str = VALUE) -> None:
+    with database.transaction() as session:
+        manager.store(session, name, value, actor="anna")
+
+
+def retrieve(manager: SecretManager, name: str = "exchange") -> str:
+    with database.transaction() as session:
+        return manager.resolve(session, f"secret://{name}", actor="bob")
+
+
+def test_nothing_stands_in_clear_on_disk_and_the_key_file_is_the_owners_alone(
+    manager: SecretManager,
+) -> None:
+    store(manager)
+    assert retrieve(manager) == VALUE
+    for path in settings().state_dir.rglob("*"):
+        if path.is_file():
+            assert VALUE.encode() not in path.read_bytes(), path
+    key_file = settings().state_dir / KEY_FILE
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+    key_file.chmod(0o640)
+    with pytest.raises(SecretError, match="chmod 600"):
+        retrieve(manager)
+
+
+def test_every_access_is_in_the_audit_log_without_the_value(manager: SecretManager) -> None:
+    store(manager)
+    retrieve(manager)
+    with database.transaction() as session:
+        manager.revoke(session, "exchange", actor="anna")
+    with database.transaction() as session, pytest.raises(SecretError):
+        manager.retrieve(session, "exchange", actor="eve")
+    with database.reading() as session:
+        rows = session.scalars(select(AuditRow).order_by(AuditRow.sequence)).all()
+    assert [(row.actor, row.action) for row in rows] == [
+        ("anna", "secret.store"),
+        ("bob", "secret.retrieve"),
+        ("anna", "secret.revoke"),
+        ("eve", "secret.refused"),
+    ]
+    assert all(VALUE not in row.payload for row in rows)
+
+
+def test_the_key_rotates_under_load_and_every_read_succeeds(manager: SecretManager) -> None:
+    for number in range(5):
+        store(manager, f"s{number}", f"{VALUE}-{number}")
+    keys = (settings().state_dir / KEY_FILE).read_bytes()
+    stop, reads, wrong = threading.Event(), [0], []
+
+    def read() -> None:
+        while not stop.is_set():
+            for number in range(5):
+                if retrieve(manager, f"s{number}") != f"{VALUE}-{number}":
+                    wrong.append(number)
+                reads[0] += 1
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    try:
+        for _ in range(3):
+            with database.transaction() as session:
+                assert manager.rotate_key(session, actor="anna") == 5
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join(60)
+    assert reads[0] > 0
+    assert wrong == []
+    assert keys not in (settings().state_dir / KEY_FILE).read_bytes()
+    assert [retrieve(manager, f"s{n}") for n in range(5)] == [f"{VALUE}-{n}" for n in range(5)]
+
+
+def test_a_rotation_that_is_rolled_back_loses_no_secret(manager: SecretManager) -> None:
+    store(manager)
+    with pytest.raises(RuntimeError), database.transaction() as session:  # noqa: PT012  # work, then fail
+        manager.rotate_key(session, actor="anna")
+        raise RuntimeError
+    assert retrieve(manager) == VALUE
+
+
+def test_a_new_value_revokes_the_old_one(manager: SecretManager) -> None:
+    store(manager)
+    with database.transaction() as session:
+        assert manager.rotate(session, "exchange", VALUE + "2", actor="anna") == 2
+    assert retrieve(manager) == VALUE + "2"
+    with database.reading() as session:
+        assert manager.list(session) == {"exchange": {"version": 2, "revoked": False}}
+
+
+def test_a_value_that_was_written_in_clear_is_found_by_the_scan(manager: SecretManager) -> None:
+    store(manager)
+    leaked = settings().state_dir / "logs" / "worker.log"
+    leaked.parent.mkdir()
+    leaked.write_text(f"connecting with {VALUE}\n")
+    with database.transaction() as session, pytest.raises(SecretError, match=r"worker\.log"):
+        manager.run(session, utcnow())
+    leaked.unlink()
+    with database.transaction() as session:
+        assert manager.run(session, utcnow()).observed == {"secrets": 1, "leaks": 0}
+
+
+def test_the_wrong_key_is_one_clear_sentence(
+    manager: SecretManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(manager)
+    from cryptography.fernet import Fernet
+
+    monkeypatch.setenv("HOMEOSTAT_SECRETS_KEY", Fernet.generate_key().decode())
+    settings.cache_clear()
+    registry.find.cache_clear()
+    other = registry.find("kernels.secret_manager")
+    assert isinstance(other, SecretManager)
+    with pytest.raises(SecretError, match="cannot be decrypted"):
+        retrieve(other)

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+from sqlalchemy import select, text
+
+from homeostat import registry
+from homeostat.clock import utcnow
+from homeostat.errors import ActionRefusedError
+from homeostat.kernels.verification_framework import (
+    ContractState,
+    InvariantBrokenError,
+    VerificationFramework,
+    _position,
+)
+from homeostat.settings import settings
+from homeostat.store import audit, controls, database
+from homeostat.store.contracts import ActionContract
+from homeostat.store.repair import KnownFix
+from homeostat.testing import check_contract
+
+POLICY = """
+[[rules]]
+name = "this test's acts"
+actions = ["config.change", "remedy.pause_trading", "model.promote"]
+verdict = "allow"
+"""
+
+
+@pytest.fixture
+def framework(
+    sqlite_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> VerificationFramework:
+    del sqlite_store
+    (tmp_path / "policy.toml").write_text(POLICY)
+    monkeypatch.setenv("HOMEOSTAT_POLICY_FILE", str(tmp_path / "policy.toml"))
+    settings.cache_clear()
+    registry.find.cache_clear()
+    found = registry.find("kernels.verification_framework")
+    assert isinstance(found, VerificationFramework)
+    return found
+
+
+class JsonFile:
+    """A configuration or a model registry: one key of a JSON file is changed."""
+
+    def __init__(self, file: Path, key: str, value: str, *, works: bool) -> None:
+        self.file, self.key, self.value, self.works = file, key, value, works
+
+    def read(self) -> dict[str, JsonValue]:
+        return dict(json.loads(self.file.read_text()))
+
+    def act(self) -> None:
+        content = self.read()
+        content[self.key] = self.value if self.works else "garbage"
+        self.file.write_text(json.dumps(content))
+
+    def undo(self, before: Mapping[str, JsonValue]) -> None:
+        self.file.write_text(json.dumps(dict(before)))
+
+
+class PauseTrading:
+    """A playbook's step: it sets the switch that every process reads."""
+
+    def __init__(self, *, works: bool) -> None:
+        self.works = works
+
+    def read(self) -> dict[str, JsonValue]:
+        with database.reading() as session:
+            return {"paused": controls.is_on(session, controls.TRADING_PAUSED)}
+
+    def act(self) -> None:
+        if not self.works:
+            raise ConnectionError("the exchange hung up")
+        with database.transaction() as session:
+            controls.set_on(session, controls.TRADING_PAUSED, actor="t", reason="t")
+
+    def undo(self, before: Mapping[str, JsonValue]) -> None:
+        if not before["paused"]:
+            with database.transaction() as session:
+                controls.lift(session, controls.TRADING_PAUSED)
+
+
+def contracts() -> list[tuple[str, str]]:
+    with database.reading() as session:
+        rows = session.scalars(select(ActionContract).order_by(ActionContract.id))
+        return [(row.kind, row.state) for row in rows]
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_configuration_change_holds_or_is_rolled_back(
+    framework: VerificationFramework, tmp_path: Path, *, works: bool
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"interval": "10", "other": "kept"}')
+    effect = JsonFile(file, "interval", "5", works=works)
+    outcome = framework.under_contract(
+        "config.change", "interval", effect, {"interval": "5"}, actor="x", risk="low"
+    )
+    expected = ContractState.HELD if works else ContractState.ROLLED_BACK
+    assert outcome.state is expected
+    assert json.loads(file.read_text()) == {"interval": "5" if works else "10", "other": "kept"}
+    assert contracts() == [("config.change", expected)]
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_playbook_step_holds_or_is_rolled_back(
+    framework: VerificationFramework, *, works: bool
+) -> None:
+    effect = PauseTrading(works=works)
+    outcome = framework.under_contract(
+        "remedy.pause_trading", "trading", effect, {"paused": True}, actor="x", risk="low"
+    )
+    assert outcome.state is (ContractState.HELD if works else ContractState.ROLLED_BACK)
+    assert effect.read() == {"paused": works}
+    assert works or "hung up" in outcome.reason
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_model_promotion_holds_or_is_rolled_back(
+    framework: VerificationFramework, tmp_path: Path, *, works: bool
+) -> None:
+    file = tmp_path / "models.json"
+    file.write_text('{"champion": "model-1", "challenger": "model-2"}')
+    effect = JsonFile(file, "champion", "model-2", works=works)
+    outcome = framework.under_contract(
+        "model.promote", "model-2", effect, {"champion": "model-2"}, actor="x", risk="high"
+    )
+    assert outcome.state is (ContractState.HELD if works else ContractState.ROLLED_BACK)
+    assert effect.read()["champion"] == ("model-2" if works else "model-1")
+
+
+def test_an_undo_that_does_not_undo_is_broken_and_not_rolled_back(
+    framework: VerificationFramework, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"interval": "10"}')
+
+    class NoWayBack(JsonFile):
+        def undo(self, before: Mapping[str, JsonValue]) -> None:
+            del before
+
+    effect = NoWayBack(file, "interval", "5", works=False)
+    outcome = framework.under_contract(
+        "config.change", "interval", effect, {"interval": "5"}, actor="x", risk="low"
+    )
+    assert outcome.state is ContractState.BROKEN
+
+
+def test_what_governance_refuses_is_not_done(
+    framework: VerificationFramework, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"a": "1"}')
+    with pytest.raises(ActionRefusedError):
+        framework.under_contract(
+            "log.delete", "log", JsonFile(file, "a", "2", works=True), {"a": "2"}, actor="x",
+            risk="low",
+        )  # fmt: skip
+    assert file.read_text() == '{"a": "1"}'
+    assert contracts() == []
+
+
+def break_direction() -> None:
+    with database.transaction() as session:
+        session.add_all([_position("BTC", 1), _position("BTC", -1)])
+
+
+def break_position() -> None:
+    with database.transaction() as session:
+        hollow = _position("ETH", 1)
+        hollow.quantity = 0.0
+        session.add(hollow)
+
+
+def break_chain() -> None:
+    with database.transaction() as session:
+        for _ in range(3):
+            audit.append(session, actor="a", action="b", resource="c")
+        session.execute(text("UPDATE audit_log SET actor = 'z' WHERE sequence = 2"))
+
+
+def break_proof() -> None:
+    with database.transaction() as session:
+        session.add(
+            KnownFix(
+                replay_key="r", group_key="g", patch="p", strategy="s", defect="d", side="api",
+                title="t", parameters={}, changes={}, preimages={}, diff="d", proof={},
+            )
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("breaks", "named"),
+    [
+        (break_direction, "holds BTC long and short"),
+        (break_position, "position .* in ETH"),
+        (break_chain, "row 2 of the audit log"),
+        (break_proof, "has no proof"),
+    ],
+)
+def test_a_broken_invariant_fails_the_cycle_by_name(
+    framework: VerificationFramework, breaks: object, named: str
+) -> None:
+    with database.transaction() as session:
+        assert framework.run(session, utcnow()).work >= 6
+    breaks()  # type: ignore[operator]  # one of the functions above
+    with database.transaction() as session, pytest.raises(InvariantBrokenError, match=named):
+        framework.run(session, utcnow())
+
+
+def test_it_keeps_the_contract(store: str) -> None:
+    del store
+    with database.transaction() as session:
+        check_contract(registry.find("kernels.verification_framework"), session)

@@ -1,0 +1,216 @@
+"""What is remembered is replayed, what breaks is taken back, and a crash leaves nothing half."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from homeostat.repair import decisions
+from homeostat.repair.agent import Apply, Options, Status, fix
+from homeostat.repair.apply import ApplyError, commit_changes, recover, revert_commit
+from homeostat.repair.knowledge import Knowledge
+from homeostat.repair.sandbox import Isolation, detect_isolation
+from homeostat.settings import Mode
+from tests.component.repair.conftest import GOOD, MakeRepository, git, write
+from tests.component.repair.test_fix import COMMAND, DRIFT
+
+needs_sandbox = pytest.mark.skipif(
+    detect_isolation() is not Isolation.BUBBLEWRAP, reason="bubblewrap does not work here"
+)
+
+
+@pytest.fixture
+def knowledge(tmp_path: Path) -> Knowledge:
+    return Knowledge.at(tmp_path / "knowledge.sqlite3")
+
+
+@needs_sandbox
+def test_the_same_defect_again_is_mended_from_knowledge(
+    make_repository: MakeRepository, knowledge: Knowledge
+) -> None:
+    drift = DRIFT["renamed parameter"][0]
+    repository = make_repository(drift)
+    options = Options(apply=Apply.POLICY, knowledge=knowledge)
+    first = fix(repository, COMMAND, options)
+    write(repository, drift)
+    git(repository, "commit", "-q", "-am", "Drift again")
+    again = fix(repository, COMMAND, options)
+    assert (first.status, first.from_knowledge) == (Status.APPLIED, False)
+    assert (again.status, again.from_knowledge) == (Status.APPLIED, True)
+    assert again.replay_key == first.replay_key
+    assert knowledge.fixes()[0].successes == 2
+    assert again.chosen is not None
+    assert [step.name for step in again.chosen.proof.steps] == ["isolation", "scope", "replay"]
+
+
+@needs_sandbox
+def test_a_known_fix_is_not_replayed_where_the_file_is_another(
+    make_repository: MakeRepository, knowledge: Knowledge
+) -> None:
+    drift = DRIFT["renamed parameter"][0]
+    repository = make_repository(drift)
+    options = Options(apply=Apply.POLICY, knowledge=knowledge)
+    fix(repository, COMMAND, options)
+    write(repository, {path: (text or "") + "\n# more\n" for path, text in drift.items()})
+    git(repository, "commit", "-q", "-am", "Drift in a changed file")
+    again = fix(repository, COMMAND, options)
+    assert (again.status, again.from_knowledge) == (Status.APPLIED, False)
+
+
+@needs_sandbox
+def test_a_replay_that_breaks_a_test_is_taken_back(
+    make_repository: MakeRepository, knowledge: Knowledge
+) -> None:
+    tests = {
+        "tests/test_main.py": "from shop import total\n\n\ndef test_total():\n"
+        "    assert total([2], discount=0.5) == 1\n",
+        "tests/test_other.py": "from shop import prices\n\n\ndef test_other():\n"
+        "    assert hasattr(prices, 'total')\n",
+    }
+    drift = {**DRIFT["renamed parameter"][0], **tests}
+    repository = make_repository(drift)
+    command = f"{sys.executable} -m pytest -x tests/test_main.py"
+    options = Options(apply=Apply.POLICY, knowledge=knowledge)
+    assert fix(repository, command, options).status is Status.APPLIED
+    broken = (
+        "def test_other():\n    import inspect\n    from shop.prices import total\n"
+        "    assert 'discount_rate' in inspect.signature(total).parameters\n"
+    )
+    write(repository, {**DRIFT["renamed parameter"][0], "tests/test_other.py": broken})
+    git(repository, "commit", "-q", "-am", "Drift, and a test that wants it")
+    again = fix(repository, command, options)
+    assert again.from_knowledge
+    assert again.status is Status.REVERTED
+    assert again.behind is not None
+    assert "test_other passed before and fails now" in again.behind.refusal
+    assert "discount_rate" in (repository / "shop/prices.py").read_text()
+    assert git(repository, "status", "--porcelain") == ""
+    assert knowledge.fixes()[0].failures == 1
+
+
+@needs_sandbox
+def test_a_proposal_waits_and_is_applied_exactly_as_proven(
+    make_repository: MakeRepository, knowledge: Knowledge
+) -> None:
+    repository = make_repository(DRIFT["dropped import"][0])
+    options = Options(apply=Apply.POLICY, mode=Mode.ADVISORY, knowledge=knowledge)
+    proposed = fix(repository, COMMAND, options)
+    row = decisions.approve(knowledge, proposed.id, "Ann")
+    assert row.status == "applied"
+    assert "Approved by: Ann" in git(repository, "log", "-1", "--format=%B")
+    assert fix(repository, COMMAND).status is Status.HEALTHY
+    with pytest.raises(decisions.NotOpenError):
+        decisions.approve(knowledge, proposed.id, "Ann")
+    back = decisions.take_back(knowledge, proposed.id, "Ann", "a drill")
+    assert back.status == "reverted"
+    assert fix(repository, COMMAND).status is not Status.HEALTHY
+
+
+@needs_sandbox
+def test_a_proposal_is_not_applied_to_a_file_that_has_changed(
+    make_repository: MakeRepository, knowledge: Knowledge
+) -> None:
+    repository = make_repository(DRIFT["dropped import"][0])
+    proposed = fix(repository, COMMAND, Options(knowledge=knowledge))
+    with (repository / "shop/prices.py").open("a") as file:
+        file.write("# more\n")
+    with pytest.raises(ApplyError, match="has changed since"):
+        decisions.approve(knowledge, proposed.id, "Ann")
+
+
+def test_a_commit_leaves_other_uncommitted_work_alone(make_repository: MakeRepository) -> None:
+    repository = make_repository({})
+    (repository / "user.py").write_text("# mine\n")
+    commit_changes(repository, {"shop/prices.py": "x = 1\n", "shop/orders.py": None}, "A fix")
+    assert git(repository, "status", "--porcelain") == "M user.py"
+    assert git(repository, "show", "--name-status", "--format=") == (
+        "D\tshop/orders.py\nM\tshop/prices.py"
+    )
+    assert not (repository / "shop/orders.py").exists()
+
+
+def test_a_reverted_fix_restores_every_file(make_repository: MakeRepository) -> None:
+    repository = make_repository({})
+    changes = {"shop/prices.py": "x = 1\n", "shop/orders.py": None, "shop/new.py": "y = 2\n"}
+    revert_commit(repository, commit_changes(repository, changes, "A fix"), "a drill")
+    assert (repository / "shop/prices.py").read_text() == GOOD["shop/prices.py"]
+    assert (repository / "shop/orders.py").read_text() == GOOD["shop/orders.py"]
+    assert not (repository / "shop/new.py").exists()
+    assert git(repository, "status", "--porcelain") == ""
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from homeostat.repair import apply
+steps = 0
+def dying(real):
+    def act(*words, **named):
+        global steps
+        steps += 1
+        if steps == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*words, **named)
+    return act
+apply._git = dying(apply._git)
+apply.write_file = dying(apply.write_file)
+apply.commit_changes(Path(sys.argv[1]), {"shop/prices.py": "x = 1\\n", "shop/orders.py": None}, "A fix")
+"""
+
+
+@pytest.mark.parametrize("step", range(1, 16))
+def test_killed_at_any_step_the_repository_is_clean_after_recovery(
+    step: int, make_repository: MakeRepository
+) -> None:
+    repository = make_repository({})
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, str(repository), str(step)],
+        check=False, capture_output=True, cwd=Path(__file__).parents[3],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )  # fmt: skip
+    assert done.returncode in {0, -signal.SIGKILL}, done.stderr
+    recover(repository)
+    assert git(repository, "status", "--porcelain") == ""
+    commits = git(repository, "log", "--format=%s").splitlines()
+    applied = (repository / "shop/prices.py").read_text() == "x = 1\n"
+    assert commits == (["A fix", "Drift"] if applied else ["Drift"])
+    if done.returncode == 0:
+        assert applied
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("drift", "code"),
+    [("dropped import", 0), ("none", 0), ("wrong sum", 4)],
+)
+def test_the_command_line_says_how_it_ended(
+    drift: str, code: int, make_repository: MakeRepository, tmp_path: Path
+) -> None:
+    prices = GOOD["shop/prices.py"]
+    changes = {
+        "none": {},
+        "wrong sum": {"shop/prices.py": prices.replace("(1 - discount)", "(2 - discount)")},
+    }.get(drift) if drift in {"none", "wrong sum"} else DRIFT[drift][0]  # fmt: skip
+    repository = make_repository(changes or {})
+    done = subprocess.run(
+        [sys.executable, "-c", "from homeostat.cli import main; main()", "fix", "run",
+         "--repository", str(repository), "--command", COMMAND, "-o", "json", "--apply",
+         "--knowledge", str(tmp_path / "kb.sqlite3")],
+        check=False, capture_output=True, text=True, cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    shown = json.loads(done.stdout)
+    if drift == "wrong sum":
+        assert done.returncode in {3, 4}
+        assert shown["fix"] is None
+    else:
+        assert done.returncode == code, done.stderr
+    if drift == "dropped import":
+        assert shown["status"] == "applied"
+        assert shown["fix"]["proof"]["holds"]
+        assert "+import math" in shown["fix"]["diff"]

@@ -1,0 +1,226 @@
+"""The coordinator: every threshold of health, drawdown and modes; one fact can forbid."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from homeostat import registry
+from homeostat.clock import utcnow
+from homeostat.store import checks, controls, trading
+from homeostat.store.database import transaction
+from homeostat.testing import check_contract
+from homeostat.trading import ai_hfos
+from homeostat.trading.ai_hfos import (
+    ALLOW_ALL,
+    SUBSYSTEMS,
+    Claim,
+    Drawdown,
+    Facts,
+    Health,
+    RiskMode,
+    directive_for,
+    health_of,
+    mode_for,
+    next_drawdown,
+    resolve,
+)
+from homeostat.trading.health import Level
+from homeostat.trading.self_healing import TARGETS, policy_for
+
+WELL = dict.fromkeys(SUBSYSTEMS, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("scores", "health"),
+    [
+        ([90] * 8, Health.OPTIMAL),
+        ([89.9] * 8, Health.HEALTHY),
+        ([100] * 7 + [49], Health.HEALTHY),
+        ([70] * 8, Health.HEALTHY),
+        ([69.9] * 8, Health.DEGRADED),
+        ([100] * 6 + [49] * 2, Health.DEGRADED),
+        ([50] * 8, Health.DEGRADED),
+        ([49.5] * 3 + [50] * 5, Health.CRITICAL),
+        ([100] * 5 + [0] * 3, Health.DEGRADED),
+        ([100] * 4 + [0] * 4, Health.EMERGENCY),
+        ([50] * 5 + [0] * 3, Health.CRITICAL),
+        ([29.9], Health.EMERGENCY),
+        ([30.0], Health.CRITICAL),
+        ([], Health.EMERGENCY),
+    ],
+)
+def test_each_health_begins_where_the_specification_says(
+    scores: list[float], health: Health
+) -> None:
+    assert health_of(scores) is health
+
+
+@pytest.mark.parametrize(
+    ("now", "drawdown", "then"),
+    [
+        ("NORMAL", 0.0499, "NORMAL"),
+        ("NORMAL", 0.05, "SAFE"),
+        ("NORMAL", 0.10, "CRITICAL"),
+        ("NORMAL", 0.20, "HALT"),
+        ("SAFE", 0.0401, "SAFE"),
+        ("SAFE", 0.0399, "NORMAL"),
+        ("SAFE", 0.0999, "SAFE"),
+        ("CRITICAL", 0.0801, "CRITICAL"),
+        ("CRITICAL", 0.0799, "SAFE"),
+        ("HALT", 0.1601, "HALT"),
+        ("HALT", 0.1599, "CRITICAL"),
+        ("HALT", 0.0, "CRITICAL"),
+    ],
+)
+def test_the_drawdown_machine_has_hysteresis(now: str, drawdown: float, then: str) -> None:
+    assert next_drawdown(Drawdown(now), drawdown) == then
+
+
+def facts(**more: Any) -> Facts:
+    usual: dict[str, Any] = {
+        "scores": WELL,
+        "policy": ALLOW_ALL,
+        "drawdown": Drawdown.NORMAL,
+        "brake": False,
+        "paused": False,
+        "safe_profile": False,
+        "winning": False,
+    }
+    return Facts(**{**usual, **more})
+
+
+@pytest.mark.parametrize(
+    ("more", "mode"),
+    [
+        ({}, RiskMode.NORMAL),
+        ({"winning": True}, RiskMode.AGGRESSIVE),
+        ({"winning": True, "scores": dict.fromkeys(SUBSYSTEMS, 80.0)}, RiskMode.NORMAL),
+        ({"safe_profile": True}, RiskMode.SAFE),
+        ({"drawdown": Drawdown.SAFE}, RiskMode.SAFE),
+        ({"scores": dict.fromkeys(SUBSYSTEMS, 60.0)}, RiskMode.SAFE),
+        ({"drawdown": Drawdown.CRITICAL}, RiskMode.CRITICAL),
+        ({"policy": None}, RiskMode.CRITICAL),
+        ({"policy": "NO_NEW_TRADES"}, RiskMode.CRITICAL),
+        ({"scores": dict.fromkeys(SUBSYSTEMS, 45.0)}, RiskMode.CRITICAL),
+    ],
+)
+def test_the_most_careful_fact_sets_the_mode(more: dict[str, Any], mode: RiskMode) -> None:
+    assert mode_for(facts(**more)) is mode
+
+
+@pytest.mark.parametrize(
+    ("mode", "row"),
+    [
+        ("CRITICAL", (0.3, 0.85, 3, 5.0, 0.15)),
+        ("SAFE", (0.6, 0.75, 5, 10.0, 0.20)),
+        ("NORMAL", (1.0, 0.65, 8, 20.0, 0.30)),
+        ("AGGRESSIVE", (1.3, 0.60, 8, 20.0, 0.30)),
+    ],
+)
+def test_the_mode_table_is_the_specifications(mode: str, row: tuple[float, ...]) -> None:
+    assert tuple(vars(ai_hfos.MODES[RiskMode(mode)]).values()) == row
+
+
+@pytest.mark.parametrize(
+    "more", [{"brake": True}, {"paused": True}, {"policy": None}, {"drawdown": Drawdown.HALT}]
+)
+def test_any_one_fact_forbids_entries(more: dict[str, Any]) -> None:
+    assert directive_for(facts(), 1, utcnow()).allow_new_trades
+    assert not directive_for(facts(**more), 1, utcnow()).allow_new_trades
+
+
+@given(
+    levels=st.fixed_dictionaries({name: st.sampled_from(list(Level)) for name in TARGETS}),
+    points=st.lists(st.sampled_from([0.0, 45.0, 60.0, 100.0]), min_size=8, max_size=8),
+    drawdown=st.sampled_from(list(Drawdown)),
+    switches=st.tuples(*[st.booleans()] * 4),
+)
+def test_no_combination_allows_what_the_safety_policy_forbids(
+    levels: dict[str, Level],
+    points: list[float],
+    drawdown: Drawdown,
+    switches: tuple[bool, bool, bool, bool],
+) -> None:
+    policy = policy_for(levels)
+    scores = dict(zip(SUBSYSTEMS, points, strict=True))
+    found = directive_for(Facts(scores, policy, drawdown, *switches), 1, utcnow())
+    if policy != ALLOW_ALL:
+        assert not found.allow_new_trades
+    if found.allow_new_trades:
+        assert set(levels.values()) <= {Level.HEALTHY, Level.UNKNOWN}
+        assert not switches[0]
+        assert not switches[1]
+
+
+def test_conflicts_are_resolved_in_the_order_of_authority() -> None:
+    order = ["safety", "brake", "PIL", "PBA", "execution", "PAL", "model"]
+    for place, first in enumerate(order[:-1]):
+        claims = [Claim(who, "BTC", who) for who in reversed(order[place:])]
+        won, conflicts = resolve(claims)
+        assert won["BTC"].authority == first
+        assert conflicts == 1
+    assert resolve([Claim("PIL", "A", "EXIT"), Claim("PAL", "A", "EXIT")])[1] == 0
+
+
+def component() -> Any:
+    return registry.find("trading.ai_hfos")
+
+
+@pytest.mark.usefixtures("store")
+def test_directives_are_versioned_expire_and_are_acknowledged() -> None:
+    with transaction() as session:
+        component().run(session, utcnow())
+        component().run(session, utcnow())
+        newest = trading.latest_directive(session)
+        assert newest
+        assert newest.version == 2
+        assert newest.expires_at - newest.issued_at == ai_hfos.LIFE
+        assert not newest.allow_new_trades
+        assert trading.acknowledge(session, "trading.universe_os") == 2
+        assert trading.acknowledge(session, "trading.universe_os") == 2
+        seen = component().run(session, utcnow()).observed
+        assert seen["last_acknowledged_by"] == ["trading.universe_os"]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_healthy_system_with_a_fresh_policy_is_allowed_to_trade() -> None:
+    now = utcnow()
+    with transaction() as session:
+        for name in SUBSYSTEMS:
+            lease = checks.lease_of(session, name)
+            lease.expires_at, lease.worked_at = now + timedelta(minutes=1), now
+            lease.probe_passed = True
+        policy = trading.SafetyPolicy(
+            at=now, expires_at=now + timedelta(seconds=30), policy=ALLOW_ALL, overall="healthy"
+        )
+        session.add(policy)
+        session.flush()
+        loadable = {name for name in SUBSYSTEMS if name in registry.specs()}
+        seen = component().run(session, now).observed
+        if loadable == set(SUBSYSTEMS):
+            assert seen["allow_new_trades"] is True, seen
+            assert seen["mode"] == "NORMAL"
+        policy.expires_at = now - timedelta(seconds=1)
+        seen = component().run(session, now).observed
+        assert seen["allow_new_trades"] is False
+        assert "safety policy is missing or stale" in seen["forbids_entries"]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_pause_and_the_brake_stand_in_the_directive() -> None:
+    with transaction() as session:
+        controls.set_on(session, controls.TRADING_PAUSED, actor="test", reason="drill")
+        controls.set_on(session, controls.BRAKE, actor="test", reason="drill")
+        seen = component().run(session, utcnow()).observed
+        assert {"trading is paused", "the brake is on"} <= set(seen["forbids_entries"])
+
+
+@pytest.mark.usefixtures("store")
+def test_the_component_keeps_the_contract() -> None:
+    with transaction() as session:
+        check_contract(component(), session)

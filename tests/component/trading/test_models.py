@@ -1,0 +1,206 @@
+"""Supervisor and retraining: bias, drift, calibration, triggers, promotion, rollback."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from homeostat import registry
+from homeostat.clock import utcnow
+from homeostat.store import trading
+from homeostat.store.database import transaction
+from homeostat.testing import check_contract
+from homeostat.trading import model_supervisor as supervisor
+from homeostat.trading import retraining_orchestrator as retraining
+from homeostat.trading.market import generator
+from homeostat.trading.market.panel import Panel
+from homeostat.trading.model_supervisor import Outcome, adwin, blocked_side, page_hinkley, psi
+from homeostat.trading.models import training, validation
+from homeostat.trading.retraining_orchestrator import SHADOW, Standing, refusal, triggers
+from homeostat.trading.signals import EwmaModel
+
+GOOD = {"deflated_sharpe": 0.95, "mean_return": 0.001, "brier": 0.24, "calibration_error": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("longs", "shorts", "side"),
+    [(19, 0, 0), (20, 0, 1), (0, 20, -1), (70, 30, 0), (71, 29, 1), (14, 6, 0), (15, 5, 1)],
+)
+def test_a_side_is_blocked_from_twenty_signals_and_seventy_percent(
+    longs: int, shorts: int, side: int
+) -> None:
+    assert blocked_side(longs, shorts) == side
+
+
+def test_drift_is_found_both_ways_and_steadiness_is_left_alone() -> None:
+    draw = np.random.default_rng(4)
+    calm = draw.uniform(0.1, 0.3, 250)
+    for moved in (calm[:120] + 0.5, np.clip(calm[:120] - 0.3, 0, 1)):
+        shifted = np.concatenate([calm + 0.05, moved]).tolist()
+        assert adwin(shifted)
+        assert page_hinkley(shifted)
+    assert not adwin(calm.tolist())
+    assert not page_hinkley(calm.tolist())
+
+
+def test_calibration_error_is_the_gap_in_each_bin() -> None:
+    sure = np.full(100, 0.85)
+    won = (np.arange(100) < 60).astype(float)
+    assert validation.calibration_error(sure, won) == pytest.approx(0.25)
+    assert validation.calibration_error(np.full(100, 0.6), won) == pytest.approx(0.0)
+
+
+def test_the_stability_index_knows_another_population() -> None:
+    draw = np.random.default_rng(5)
+    before = draw.standard_normal(4_000)
+    assert psi(before, draw.standard_normal(4_000)) < 0.05
+    assert psi(before, draw.standard_normal(4_000) + 1) > supervisor.PSI_SHIFT
+
+
+def test_the_rank_is_the_specifications_sum() -> None:
+    assert supervisor.rank_of(0.6, 0.4, 0.1, 2.0) == pytest.approx(0.21 + 0.14 + 0.18 + 0.02)
+    assert supervisor.rank_of(0.6, -3.0, 0.1, 99.0) == pytest.approx(0.21 + 0.18 + 0.10)
+
+
+@pytest.mark.usefixtures("store")
+def test_an_outcome_is_learnt_once_and_judged() -> None:
+    component: Any = registry.find("trading.model_supervisor")
+    with transaction() as session:
+        for n in range(40):
+            one = Outcome(f"d{n}", "m", "BTC", 1, 0.9, 1.0 if n < 20 else -1.0)
+            assert component.learn(session, one)
+            assert not component.learn(session, one)
+        component.run(session, utcnow())
+        record = session.get_one(trading.ModelRecord, "m")
+        assert (record.outcomes, record.wins) == (40, 20)
+        assert record.calibration_error == pytest.approx(0.4)
+        assert record.health in {"DEGRADED", "CRITICAL"}
+
+
+@pytest.mark.parametrize(
+    ("standing", "reasons"),
+    [
+        (Standing(), []),
+        (Standing(drifted=True), ["DRIFT"]),
+        (Standing(health="CRITICAL"), ["HEALTH_CRITICAL"]),
+        (Standing(health="DEGRADED"), ["HEALTH_DEGRADED"]),
+        (Standing(regime_changed=True), ["REGIME_CHANGE"]),
+        (Standing(age=timedelta(days=6.99)), []),
+        (Standing(age=timedelta(days=7)), ["AGE"]),
+        (Standing(new_samples=49), []),
+        (Standing(new_samples=50), ["NEW_SAMPLES"]),
+        (Standing(health="CRITICAL", drifted=True), ["HEALTH_CRITICAL", "DRIFT"]),
+    ],
+)
+def test_each_trigger_has_its_threshold(standing: Standing, reasons: list[str]) -> None:
+    assert triggers(standing) == reasons
+
+
+@pytest.mark.parametrize(
+    ("more", "promoted"),
+    [
+        ({}, True),
+        ({"deflated_sharpe": 0.949}, False),
+        ({"mean_return": 0.0}, False),
+        ({"brier": 0.251}, False),
+        ({"brier": 0.245}, False),
+        ({"calibration_error": 0.061}, False),
+    ],
+)
+def test_a_challenger_needs_all_its_evidence(
+    more: dict[str, float],
+    promoted: bool,  # noqa: FBT001  # a pytest parameter
+) -> None:
+    champion = {**GOOD, "calibration_error": 0.06}
+    assert (refusal({**GOOD, **more}, champion, SHADOW) == "") is promoted
+    assert refusal({**GOOD, **more}, champion, SHADOW - timedelta(seconds=1)) != ""
+
+
+@pytest.mark.usefixtures("store")
+def test_a_rollback_restores_the_older_artefact_byte_for_byte() -> None:
+    component: Any = registry.find("trading.retraining_orchestrator")
+    with transaction() as session:
+        contents = (EwmaModel(4, 24, 0.1).content(), EwmaModel(8, 40, 0.2).content())
+        for content in contents:
+            artifact = component.file(session, "ewma", content, GOOD)
+            assert "shadow" in component.consider(session, artifact)
+            artifact.trained_at -= SHADOW
+            assert component.consider(session, artifact) == ""
+        assert component.model(session) == EwmaModel(8, 40, 0.2)
+        assert component.rollback(session, "ewma").content == contents[0]
+        assert component.model(session) == EwmaModel(4, 24, 0.1)
+        with pytest.raises(retraining.ArtifactError, match="no older"):
+            component.rollback(session, "ewma")
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_corrupt_artefact_is_refused() -> None:
+    component: Any = registry.find("trading.retraining_orchestrator")
+    with transaction() as session:
+        artifact = component.file(session, "ewma", b"{}", GOOD)
+        artifact.trained_at -= SHADOW
+        assert component.consider(session, artifact) == ""
+        artifact.content = b"{ }"
+        with pytest.raises(retraining.ArtifactError, match="corrupt"):
+            component.model(session)
+
+
+def test_folds_are_purged_by_the_embargo() -> None:
+    folds = list(validation.walk_forward(500, 4, 60))
+    assert len(folds) == 4
+    for before, test in folds:
+        assert test.start - before.stop == 60
+    assert folds[-1][1].stop == 500
+
+
+def test_luck_is_deflated_away_and_skill_is_not() -> None:
+    draw = np.random.default_rng(6)
+    tries = [draw.normal(0, 1, 100) for _ in range(50)]
+    ratios = [validation.sharpe(one) for one in tries]
+    best = tries[int(np.argmax(ratios))]
+    lucky = validation.deflated_sharpe(best, 50, float(np.var(ratios)))
+    assert validation.deflated_sharpe(best, 1, 0.0) > 0.95
+    assert lucky < 0.95
+    skilled = draw.normal(0.8, 1, 100)
+    assert validation.deflated_sharpe(skilled, 50, float(np.var(ratios))) > 0.95
+
+
+def panel_with_trend(strength: float) -> Panel:
+    """A panel in which momentum pays: slow swings of that strength are added to the noise."""
+    panel = generator.panel(5, symbols=40, bars=2_160)
+    swing = np.cumsum(np.sign(np.sin(np.arange(2_160) * 2 * np.pi / 480))) * strength
+    return replace(panel, close=panel.close * np.exp(swing))
+
+
+def test_training_finds_a_planted_momentum_and_none_in_noise() -> None:
+    planted = training.train(panel_with_trend(0.0006)).metrics()
+    noise = training.train(generator.panel(5, symbols=40, bars=2_160)).metrics()
+    assert refusal(planted, None, SHADOW) == "", planted
+    assert refusal(noise, None, SHADOW) != "", noise
+    assert planted["brier"] < noise["brier"]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_an_untrained_model_is_trained_and_waits_in_the_shadow() -> None:
+    component: Any = registry.find("trading.retraining_orchestrator")
+    with transaction() as session:
+        seen = component.run(session, utcnow()).observed
+        assert seen["triggers"] == ["AGE"]
+        assert seen["trained"]["samples"] > 0
+        again = component.run(session, utcnow()).observed
+        assert again["trained"] is None
+        kept = session.scalars(select(trading.RetrainingDecision.verdict)).all()
+        assert kept[0] == "TRAINED"
+        assert kept[1] in {"SHADOW", "REFUSED"}
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("name", ["model_supervisor", "retraining_orchestrator"])
+def test_the_components_keep_the_contract(name: str) -> None:
+    with transaction() as session:
+        check_contract(registry.find(f"trading.{name}"), session)

@@ -1,0 +1,265 @@
+"""Reservations: each deny code from both sides, cumulative, atomic over eight processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import func, select
+
+from homeostat import registry
+from homeostat.clock import utcnow
+from homeostat.store import trading
+from homeostat.store.database import transaction
+from homeostat.store.trading import PAPER, Directive, Reservation
+from homeostat.testing import check_contract
+from homeostat.trading import portfolio_balancer
+from homeostat.trading.portfolio_balancer import (
+    Candidate,
+    Limits,
+    clusters,
+    risk_parity,
+    shrunk_covariance,
+    size,
+)
+
+ROOT = Path(__file__).parents[3]
+
+
+def wish(number: int, **more: Any) -> Candidate:
+    usual: dict[str, Any] = {"side": 1 if number % 2 else -1, "risk": 100.0, "notional": 1_000.0}
+    usual |= {"symbol": f"S{number}", "cluster": number}
+    return Candidate(f"cycle.S{number}", **{**usual, **more})
+
+
+def codes(*wishes: Candidate, limits: Limits | None = None) -> list[str]:
+    balancer: Any = registry.find("trading.portfolio_balancer")
+    with transaction() as session:
+        return [one.code for one in balancer.reserve(session, PAPER, wishes, limits)]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(
+    ("held", "wished", "code"),
+    [
+        ([wish(1)], wish(2, symbol="S1"), "POSITION_ALREADY_OPEN"),
+        ([wish(n) for n in range(7)], wish(9), ""),
+        ([wish(n) for n in range(8)], wish(9), "MAX_POSITIONS_REACHED"),
+        ([], wish(1, risk=200.0), ""),
+        ([], wish(1, risk=200.1), "TOTAL_RISK_EXCEEDED"),
+        ([wish(n, risk=200.0) for n in range(7)], wish(9, risk=100.0), ""),
+        ([wish(n, risk=200.0) for n in range(7)], wish(9, risk=100.1), "TOTAL_RISK_EXCEEDED"),
+        ([], wish(1, notional=3_000.0), ""),
+        ([], wish(1, notional=3_000.1), "SYMBOL_CONCENTRATION"),
+        ([wish(1, notional=2_000.0)], wish(2, notional=2_000.0, cluster=1), ""),
+        (
+            [wish(1, notional=2_000.0)],
+            wish(2, notional=2_000.1, cluster=1),
+            "CLUSTER_CONCENTRATION",
+        ),
+        ([wish(n, side=1, notional=2_500.0) for n in range(3)], wish(9, notional=500.0), ""),
+        (
+            [wish(n, side=1, notional=2_500.0) for n in range(3)],
+            wish(9, side=1, notional=500.1),
+            "NET_EXPOSURE",
+        ),
+        (
+            [wish(n, side=1, notional=2_500.0) for n in range(3)],
+            wish(9, side=-1, notional=500.1),
+            "",
+        ),
+    ],
+)
+def test_each_code_is_reached_on_one_side_of_its_limit_only(
+    held: list[Candidate], wished: Candidate, code: str
+) -> None:
+    assert codes(*held) == [""] * len(held)
+    assert codes(wished) == [code]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_margin_and_gross_have_limits_of_their_own() -> None:
+    tight = Limits(leverage=1.0, net=9.0, gross=9.0, symbol=9.0, cluster=9.0)
+    assert codes(wish(1, notional=10_000.0), limits=tight) == [""]
+    assert codes(wish(2, notional=0.1), limits=tight) == ["INSUFFICIENT_MARGIN"]
+    loose = Limits(leverage=99.0, net=9.0, gross=1.0, symbol=9.0, cluster=9.0)
+    assert codes(wish(2, notional=0.1), limits=loose) == ["GROSS_EXPOSURE"]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_book_beyond_its_limits_takes_nothing() -> None:
+    assert codes(*(wish(n, risk=200.0) for n in range(7))) == [""] * 7
+    with transaction() as session:
+        trading.book_of(session, PAPER).equity = 9_000.0
+    assert codes(wish(9, risk=1.0)) == ["CRITICAL_VIOLATIONS"]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_repeat_reserves_nothing_twice_and_a_release_makes_room() -> None:
+    balancer: Any = registry.find("trading.portfolio_balancer")
+    assert codes(*(wish(n) for n in range(8)), wish(3)).count("") == 9
+    assert codes(wish(9)) == ["MAX_POSITIONS_REACHED"]
+    with transaction() as session:
+        assert session.scalar(select(func.count()).select_from(Reservation)) == 8
+        assert balancer.release(session, "cycle.S3")
+        assert not balancer.release(session, "cycle.S3")
+    assert codes(wish(9)) == [""]
+
+
+def test_priority_is_the_specifications_sum() -> None:
+    one = wish(1, confidence=0.7, tier="CORE", stability=0.5, cost=2.0, performance=0.3)
+    assert one.priority == pytest.approx(70 + 20 + 5 - 10 + 3)
+    tiers = [wish(1, tier=tier).priority for tier in ("CORE", "EXPANSION", "MONITORING", "")]
+    assert tiers == [20, 10, 5, 0]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_the_better_rival_is_served_first() -> None:
+    weak, strong = wish(1, confidence=0.6, cluster=1), wish(2, confidence=0.9, cluster=1)
+    balancer: Any = registry.find("trading.portfolio_balancer")
+    with transaction() as session:
+        verdicts = balancer.reserve(session, PAPER, [weak, strong], Limits(cluster=0.15))
+    assert [(one.candidate.symbol, one.code) for one in verdicts] == [
+        ("S2", ""),
+        ("S1", "CLUSTER_CONCENTRATION"),
+    ]
+
+
+def test_a_directive_only_makes_limits_stricter() -> None:
+    strict = Directive(max_positions=3, max_concentration=0.15, max_leverage=5.0)
+    found = Limits().under(strict)
+    assert (found.positions, found.symbol, found.leverage) == (3, 0.15, 5.0)
+    loose = Directive(max_positions=99, max_concentration=0.9, max_leverage=100.0)
+    assert Limits().under(loose) == Limits()
+
+
+@pytest.mark.parametrize("stop", [0.003, 0.02, 0.069, 0.15])
+@pytest.mark.parametrize("scale", [0.3, 1.0, 1.3, 9.0])
+def test_a_size_never_exceeds_risk_and_concentration(stop: float, scale: float) -> None:
+    risk, notional = size(10_000.0, stop, scale, Limits())
+    assert risk <= 200.0 + 1e-9
+    assert notional <= 3_000.0
+    assert risk == pytest.approx(notional * stop)
+
+
+def test_clusters_follow_the_correlation() -> None:
+    draw = np.random.default_rng(2).standard_normal((3, 400))
+    returns = np.stack([draw[0], draw[0] + 0.2 * draw[1], draw[2]])
+    assert clusters(returns) == [0, 0, 2]
+
+
+def test_risk_parity_gives_the_wild_less_and_sums_to_one() -> None:
+    draw = np.random.default_rng(2).standard_normal((4, 500))
+    weights = risk_parity(shrunk_covariance(draw * np.array([[1.0], [1.0], [1.0], [4.0]])))
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights[3] < weights[:3].min() / 4
+    assert (weights > 0).all()
+
+
+def test_shrinking_keeps_variances_and_makes_noise_smaller() -> None:
+    draw = np.random.default_rng(2).standard_normal((6, 40))
+    shrunk, sample = shrunk_covariance(draw), np.cov(draw)
+    off = ~np.eye(6, dtype=bool)
+    assert np.diag(shrunk) == pytest.approx(np.diag(sample))
+    assert np.abs(shrunk[off]).sum() < 0.5 * np.abs(sample[off]).sum()
+
+
+SUBMITTER = """
+import random, sys
+from homeostat import registry
+from homeostat.store.database import transaction
+from homeostat.trading.portfolio_balancer import Candidate
+balancer, me = registry.find("trading.portfolio_balancer"), int(sys.argv[1])
+draw = random.Random(me)
+for n in range(125):
+    wish = Candidate(f"{me}.{n}", f"S{draw.randrange(40)}", draw.choice((1, -1)),
+                     draw.uniform(1, 250), draw.uniform(10, 3500), draw.randrange(9))
+    with transaction() as session:
+        balancer.reserve(session, "paper", [wish])
+    if n % 5 == 4:
+        with transaction() as session:
+            balancer.release(session, f"{me}.{n - 4}")
+"""
+
+WATCHER_SQL = select(Reservation).where(Reservation.book == PAPER, Reservation.state == "HELD")
+
+
+def within_limits() -> bool:
+    with transaction() as session:
+        rows = session.scalars(WATCHER_SQL).all()
+    by_symbol: dict[str, int] = {}
+    by_cluster: dict[int, float] = {}
+    for row in rows:
+        by_symbol[row.symbol] = by_symbol.get(row.symbol, 0) + 1
+        by_cluster[row.cluster] = by_cluster.get(row.cluster, 0.0) + row.notional
+    return (
+        len(rows) <= 8
+        and sum(row.risk for row in rows) <= 1_500.0
+        and max(by_symbol.values(), default=0) <= 1
+        and max(by_cluster.values(), default=0.0) <= 4_000.0
+        and all(row.notional <= 3_000.0 and row.risk <= 200.0 for row in rows)
+        and abs(sum(row.side * row.notional for row in rows)) <= 8_000.0
+    )
+
+
+@pytest.mark.usefixtures("store")
+def test_eight_processes_with_a_thousand_candidates_never_exceed_a_limit() -> None:
+    submitters = [
+        subprocess.Popen([sys.executable, "-c", SUBMITTER, str(n)], cwd=ROOT, env=os.environ.copy())
+        for n in range(8)
+    ]
+    looks = 0
+    while any(one.poll() is None for one in submitters):
+        assert within_limits()
+        looks += 1
+    assert [one.returncode for one in submitters] == [0] * 8
+    assert within_limits()
+    assert looks > 10
+    with transaction() as session:
+        assert trading.book_of(session, PAPER).version == 1_000
+        taken = session.scalar(select(func.count()).select_from(Reservation))
+        assert taken is not None
+        assert taken > 8
+
+
+@pytest.mark.usefixtures("store")
+def test_the_component_keeps_the_contract_and_leaves_no_trace_of_its_probe() -> None:
+    with transaction() as session:
+        check_contract(registry.find("trading.portfolio_balancer"), session)
+        assert session.scalar(select(func.count()).select_from(Reservation)) == 0
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_held_weights_are_compared_with_risk_parity() -> None:
+    component: Any = registry.find("trading.portfolio_balancer")
+    with transaction() as session:
+        for n, quantity in enumerate((1.0, 1.0, 50.0)):
+            symbol = ("BTCUSDT", "ETHUSDT", "SOLUSDT")[n]
+            session.add(
+                trading.Position(
+                    decision_id=f"c.{symbol}",
+                    book=PAPER,
+                    symbol=symbol,
+                    model="m",
+                    side=1,
+                    quantity=quantity,
+                    first_quantity=quantity,
+                    entry=10.0,
+                    stop=9.0,
+                    take_profit=12.0,
+                    trail=0.1,
+                    partial=0.5,
+                    risk_per_unit=1.0,
+                    confidence=0.7,
+                    mark=10.0,
+                )
+            )
+        session.flush()
+        seen = component.run(session, utcnow()).observed
+    assert seen["overweight"] == ["SOLUSDT"]
+    assert portfolio_balancer.OVERWEIGHT > 1

@@ -1,0 +1,214 @@
+"""Thirteen targets, each measured from something that can come out otherwise, and the policy."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from homeostat import registry
+from homeostat.clock import utcnow
+from homeostat.settings import settings
+from homeostat.store import checks, controls, trading
+from homeostat.store.database import transaction
+from homeostat.store.remedies import RemedyRun
+from homeostat.testing import check_contract
+from homeostat.trading import health
+from homeostat.trading.health import Level, Reading
+from homeostat.trading.market import port
+from homeostat.trading.market.injectors import FaultKind, MarketFault
+from homeostat.trading.self_healing import TARGETS, Policy, overall, policy_for
+
+NAMES = [
+    "data_feed",
+    "exchange_connection",
+    "ai_model",
+    "event_executor",
+    "orchestrator",
+    "portfolio_balancer",
+    "model_supervisor",
+    "retraining_orchestrator",
+    "position_monitor",
+    "risk_guard",
+    "database",
+    "universe_os",
+    "logging",
+]
+WELL = dict.fromkeys(NAMES, Level.HEALTHY)
+
+
+def test_the_thirteen_targets_are_the_specifications() -> None:
+    assert list(TARGETS) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_target_alone_moves_the_policy(name: str) -> None:
+    impacts = TARGETS[name].impacts_trading
+    assert policy_for({**WELL, name: Level.FAILED}) is Policy.EMERGENCY_SHUTDOWN
+    critical = Policy.DEFENSIVE_EXIT if impacts else Policy.NO_NEW_TRADES
+    assert policy_for({**WELL, name: Level.CRITICAL}) is critical
+    assert policy_for({**WELL, name: Level.DEGRADED}) is Policy.NO_NEW_TRADES
+    unknown = Policy.NO_NEW_TRADES if impacts else Policy.ALLOW_ALL
+    assert policy_for({**WELL, name: Level.UNKNOWN}) is unknown
+    missing = {one: level for one, level in WELL.items() if one != name}
+    assert policy_for(missing) is unknown
+    assert overall({**WELL, name: Level.CRITICAL}) is Level.CRITICAL
+    assert overall(missing) is Level.UNKNOWN
+
+
+def test_all_healthy_allows_all() -> None:
+    assert policy_for(WELL) is Policy.ALLOW_ALL
+    assert overall(WELL) is Level.HEALTHY
+
+
+def read(session: Session, name: str, late_s: float = 0.0) -> Reading:
+    now = utcnow() + timedelta(seconds=late_s)
+    return TARGETS[name].read(health.Ground(settings(), session, now))
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(
+    ("age_s", "level"),
+    [
+        (140, Level.HEALTHY),
+        (165, Level.DEGRADED),
+        (290, Level.DEGRADED),
+        (315, Level.CRITICAL),
+        (590, Level.CRITICAL),
+        (615, Level.FAILED),
+    ],
+)
+def test_the_feeds_age_sets_its_level(state_dir: Path, age_s: float, level: Level) -> None:
+    del state_dir
+    now = utcnow()
+    closed = now - timedelta(seconds=age_s)
+    minute = int(closed.timestamp()) // 60 * 60
+    market = port.market(settings())
+    market.inject(MarketFault(kind=FaultKind.STALL, since=minute))
+    at = utcnow().fromtimestamp(minute + age_s, tz=now.tzinfo)
+    with transaction() as session:
+        reading = health.data_feed(health.Ground(settings(), session, at))
+    assert reading.level is level, reading
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(
+    ("still", "level"), [(40, Level.HEALTHY), (50, Level.DEGRADED), (120, Level.CRITICAL)]
+)
+def test_symbols_that_stand_still_are_noticed(still: int, level: Level) -> None:
+    market = port.market(settings())
+    since = int(utcnow().timestamp()) - 2_400
+    symbols = market.strip.symbols[:still]
+    market.inject(MarketFault(kind=FaultKind.FLATLINE, since=since, symbols=symbols, bars=60))
+    with transaction() as session:
+        assert read(session, "data_feed").level is level
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_malformed_feed_has_failed(state_dir: Path) -> None:
+    (state_dir / "market-faults.json").write_text("nonsense")
+    with transaction() as session:
+        assert read(session, "data_feed").level is Level.FAILED
+
+
+def set_lease(session: Session, name: str, *, failures: int = 0, ends_in_s: float = 60) -> None:
+    lease = checks.lease_of(session, name)
+    lease.expires_at = utcnow() + timedelta(seconds=ends_in_s)
+    lease.failures_in_row, lease.probe_passed = failures, failures == 0
+    session.flush()
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(
+    ("target", "component"),
+    [
+        ("portfolio_balancer", "trading.portfolio_balancer"),
+        ("model_supervisor", "trading.model_supervisor"),
+        ("retraining_orchestrator", "trading.retraining_orchestrator"),
+        ("position_monitor", "trading.position_intelligence"),
+        ("universe_os", "trading.universe_os"),
+        ("risk_guard", "kernels.governance"),
+        ("orchestrator", "trading.ai_hfos"),
+    ],
+)
+def test_a_lease_is_believed_only_while_it_holds(target: str, component: str) -> None:
+    with transaction() as session:
+        now = utcnow()
+        assert read(session, target).level is Level.UNKNOWN
+        set_lease(session, component)
+        assert read(session, target).level is Level.HEALTHY
+        assert read(session, target, late_s=61).level is Level.UNKNOWN
+        set_lease(session, component, failures=2)
+        assert read(session, target).level is Level.CRITICAL
+        set_lease(session, component, failures=3)
+        assert read(session, target).level is Level.FAILED
+        assert now
+
+
+@pytest.mark.usefixtures("store")
+def test_the_database_is_written_and_read_back_and_left_as_it_was() -> None:
+    with transaction() as session:
+        assert read(session, "database").level is Level.HEALTHY
+        assert controls.all_set(session) == []
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_the_executor_is_unknown_until_the_flow_ran_and_then_ages() -> None:
+    with transaction() as session:
+        assert read(session, "event_executor").level is Level.UNKNOWN
+        cycle = trading.DecisionCycle(due_at=utcnow(), book="paper", inputs={}, counts={})
+        session.add(cycle)
+        session.flush()
+        assert read(session, "event_executor", late_s=170).level is Level.HEALTHY
+        assert read(session, "event_executor", late_s=190).level is Level.DEGRADED
+        assert read(session, "event_executor", late_s=310).level is Level.CRITICAL
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_corrupt_artefact_and_a_ban_are_critical() -> None:
+    with transaction() as session:
+        assert read(session, "ai_model").level is Level.UNKNOWN
+        artifact = trading.ModelArtifact(
+            name="lightgbm", sha256="0" * 64, content=b"x", state="CHAMPION"
+        )
+        session.add(artifact)
+        session.flush()
+        session.add(trading.ModelAlias(name="lightgbm", artifact_id=artifact.id))
+        session.flush()
+        found = read(session, "ai_model")
+        assert (found.level, found.subject) == (Level.CRITICAL, "lightgbm")
+        assert read(session, "exchange_connection").level is Level.HEALTHY
+        controls.set_on(session, health.VENUE_BANNED, actor="test", reason="418")
+        assert read(session, "exchange_connection").level is Level.CRITICAL
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_an_action_is_asked_of_the_kernel_once() -> None:
+    component: Any = registry.find("trading.self_healing")
+    with transaction() as session:
+        set_lease(session, "trading.portfolio_balancer", failures=3)
+        first = component.run(session, utcnow()).observed
+        second = component.run(session, utcnow()).observed
+        runs = session.scalars(select(RemedyRun)).all()
+        assert first["policy"] == "EMERGENCY_SHUTDOWN"
+        assert [one["action"] for one in first["actions"]] == ["RESTART_SUBSYSTEM"]
+        assert second["actions"] == []
+        assert second["verified_actions"] == 0
+        assert [run.playbook for run in runs] == ["restart-component"]
+        runs[0].state = "verified"
+        session.flush()
+        assert component.run(session, utcnow()).observed["verified_actions"] == 1
+
+
+@pytest.mark.usefixtures("store")
+def test_the_component_keeps_the_contract_and_accounts_for_all_targets() -> None:
+    with transaction() as session:
+        evidence: Any = check_contract(registry.find("trading.self_healing"), session)
+        policy = trading.latest_policy(session)
+        assert policy
+        assert len(policy.targets) == 13
+    assert sum(evidence.observed["levels"].values()) == 13

@@ -1,0 +1,134 @@
+"""Fixtures that every room shares: a state folder of its own and a migrated database."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from homeostat import registry
+from homeostat.settings import settings
+from homeostat.store import database
+from tests.running_stack import RunningStack, running
+
+POSTGRESQL = "postgresql://postgres@127.0.0.1:5432"
+
+
+def postgresql_answers() -> bool:
+    """Return whether the test PostgreSQL server answers."""
+    try:
+        psycopg.connect(f"{POSTGRESQL}/postgres", connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def forget_settings() -> None:
+    """Make the next call read the environment anew."""
+    settings.cache_clear()
+    registry.find.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A state folder of the test's own, so that no test sees another's or the user's."""
+    for name in [name for name in os.environ if name.startswith("HOMEOSTAT_")]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "var"
+    monkeypatch.setenv("HOMEOSTAT_STATE_DIR", str(folder))
+    forget_settings()
+    yield folder
+    forget_settings()
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file that the real migrations made, once, for the tests to copy."""
+    path = tmp_path_factory.mktemp("template") / "homeostat.sqlite3"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOMEOSTAT_STATE_DIR", str(path.parent))
+        forget_settings()
+        database.migrate()
+        database.engine().dispose()
+        with sqlite3.connect(path, isolation_level=None) as connection:
+            # Without this the rows would stand in the write-ahead log, which is not copied.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    forget_settings()
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql() -> Iterator[str]:
+    """A PostgreSQL database that the real migrations made, once, as the tests' template."""
+    if not postgresql_answers():
+        pytest.skip("PostgreSQL does not answer on 127.0.0.1:5432")
+    with _postgresql_database() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOMEOSTAT_DATABASE_URL", f"{POSTGRESQL}/{name}")
+        forget_settings()
+        database.migrate()
+        database.engine().dispose()
+        forget_settings()
+        yield name
+
+
+@contextmanager
+def _postgresql_database(template: str = "template1") -> Iterator[str]:
+    name = f"homeostat_test_{secrets.token_hex(6)}"
+    with psycopg.connect(f"{POSTGRESQL}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield name
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(
+    request: pytest.FixtureRequest, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """A migrated database, once on SQLite and once on PostgreSQL where that answers."""
+    if request.param == "sqlite":
+        _copy(request.getfixturevalue("migrated_sqlite"), state_dir)
+        yield "sqlite"
+        return
+    template = request.getfixturevalue("migrated_postgresql")
+    with _postgresql_database(template) as name:
+        monkeypatch.setenv("HOMEOSTAT_DATABASE_URL", f"{POSTGRESQL}/{name}")
+        forget_settings()
+        yield "postgresql"
+        database.engine().dispose()
+
+
+@pytest.fixture
+def sqlite_store(migrated_sqlite: Path, state_dir: Path) -> str:
+    """A migrated SQLite database, for tests in which the server makes no difference."""
+    _copy(migrated_sqlite, state_dir)
+    return "sqlite"
+
+
+def _copy(migrated: Path, state_dir: Path) -> None:
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.copy(migrated, state_dir)
+
+
+@pytest.fixture(scope="session")
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """One running stack for all tests that only ask it: on SQLite and the embedded server."""
+    with running(tmp_path_factory.mktemp("stack") / "var") as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(shared_stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningStack]:
+    """The shared stack, with this process's settings pointing to it."""
+    monkeypatch.setenv("HOMEOSTAT_STATE_DIR", str(shared_stack.state_dir))
+    forget_settings()
+    yield shared_stack
+    forget_settings()

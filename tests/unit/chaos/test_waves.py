@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from homeostat.chaos import catalogue, journal
+from homeostat.chaos.controls import ControlCache, judge
+from homeostat.chaos.faults import FAULTS
+from homeostat.chaos.scenario import Outcome, Severity
+from homeostat.chaos.waves import compatible, least_run, waves
+from homeostat.settings import settings
+from tests.stress_facts import scenario
+
+STANDARD = [catalogue.find(name) for name in catalogue.STANDARD]
+
+
+def test_every_scenario_names_a_fault_that_exists() -> None:
+    assert {one.fault for one in catalogue.SCENARIOS} <= FAULTS.keys()
+
+
+def test_waves_go_from_mild_over_moderate_to_severe() -> None:
+    planned = waves(STANDARD, count=3, seed=1)
+    severities = [{one.severity for one in wave.scenarios} for wave in planned]
+    assert severities == [{Severity.MILD}, {Severity.MODERATE}, {Severity.SEVERE}]
+
+
+def test_fewer_waves_leave_no_scenario_out() -> None:
+    planned = waves(STANDARD, count=1, seed=1)
+    assert sorted(one.id for wave in planned for one in wave.scenarios) == ["B1", "P1", "P2"]
+
+
+def test_a_seed_fixes_the_order() -> None:
+    every = list(catalogue.SCENARIOS)
+    assert waves(every, count=6, seed=5) == waves(every, count=6, seed=5)
+    assert any(waves(every, count=6, seed=5) != waves(every, count=6, seed=n) for n in range(9))
+
+
+def test_incompatible_scenarios_do_not_run_together() -> None:
+    assert not compatible([catalogue.find("P1"), catalogue.find("B1")])
+    assert compatible([catalogue.find("P3"), catalogue.find("P5")])
+
+
+def test_what_ran_least_comes_first() -> None:
+    assert [one.id for one in least_run(STANDARD, {"P1": 3, "B1": 1})] == ["P2", "B1", "P1"]
+
+
+def test_a_control_that_failed_is_kept_for_its_revision_only() -> None:
+    result = scenario("P1")
+    result.outcome = Outcome.FAIL
+    ControlCache(settings(), "one").put("P1", judge(result, "one"))
+    kept = ControlCache(settings(), "one").get("P1")
+    assert kept is not None
+    assert kept.cached
+    assert kept.failed_as_it_must
+    assert ControlCache(settings(), "two").missing(["P1"]) == ["P1"]
+
+
+def test_a_control_that_did_not_fail_is_run_again() -> None:
+    ControlCache(settings(), "one").put("P1", judge(scenario("P1"), "one"))
+    assert ControlCache(settings(), "one").missing(["P1"]) == ["P1"]
+
+
+def test_the_journal_calls_an_injection_that_did_not_happen_aborted() -> None:
+    chosen, result = catalogue.find("P1"), scenario("P1")
+    assert journal.journal(chosen, result)["status"] == "completed"
+    result.outcome = Outcome.INVALID
+    assert result.happened is not None
+    result.happened.held = False
+    written = journal.journal(chosen, result)
+    assert written["status"] == "aborted"
+    assert written["deviated"] is False

@@ -1,0 +1,73 @@
+"""Grouping of messages, on logs with known templates."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import grouping
+from homeostat.incidents.grouping import Miner, joined_group
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_it_groups_at_least_as_well_as_drain3_with_masks() -> None:
+    systems = grouping.generate(600, seed=11)
+    found = grouping.measure(systems)
+    assert found["mean"] >= found["compared"]["drain3_masked"]["mean"]
+    assert found["mean"] >= found["compared"]["drain3"]["mean"]
+    assert found["mean"] >= 0.95
+
+
+def test_the_accuracy_can_come_out_low() -> None:
+    truth = ["a", "a", "b", "b"]
+    assert grouping.accuracy([1, 1, 2, 2], truth) == 1.0
+    assert grouping.accuracy([1, 1, 1, 1], truth) == 0.0
+    assert grouping.accuracy([1, 2, 3, 3], truth) == 0.5
+
+
+def test_the_benchmark_reads_loghubs_layout(tmp_path: Path) -> None:
+    folder = tmp_path / "HDFS"
+    folder.mkdir()
+    with (folder / "HDFS_2k.log_structured.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["LineId", "Content", "EventId", "EventTemplate"])
+        for number in range(50):
+            writer.writerow([number, f"Verification succeeded for blk_{number}", "E1", "…"])
+            writer.writerow([number, f'Deleting "block", {number} file /x/{number}', "E2", "…"])
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.grouping", "--logs", str(tmp_path), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+    found = json.loads(done.stdout)
+    assert found["systems"] == {"HDFS": 1.0}
+    assert found["messages_per_s"] > 0
+    assert {"drain3", "drain3_masked", "masks"} <= found["compared"].keys()
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="give the folder of LogHub-2k"):
+        grouping.read_loghub(tmp_path)
+
+
+def test_a_group_has_the_words_that_its_messages_share() -> None:
+    miner = Miner()
+    groups = [miner.add(f"session opened for user {user} by 7") for user in ("ann", "bob", "eve")]
+    assert len(set(groups)) == 1
+    assert miner.template(groups[0]) == "session opened for user <*> by <NUM>"
+
+
+def test_a_template_joins_the_first_group_that_is_alike() -> None:
+    others = ["the disk is full", "lost the worker alpha while it stood at the dock"]
+    assert joined_group("lost the worker beta while it stood at the dock", others) == 1
+    assert joined_group("the shelf is full", others) is None
+    assert joined_group("nothing of the kind happened here", others) is None

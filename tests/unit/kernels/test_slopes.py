@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from homeostat.kernels.infrastructure_manager.slopes import (
+    Sample,
+    exhausted_in_s,
+    leak_per_minute,
+)
+
+START = datetime(2026, 11, 21, tzinfo=UTC)
+MB = 1_000_000.0
+
+
+def samples(shape: Callable[[float], float], noise_mb: float, seed: int) -> list[Sample]:
+    """Ten minutes of samples, one each 30 s, as the infrastructure manager takes them."""
+    dice = random.Random(seed)  # noqa: S311  # seeded noise
+    return [
+        (START + timedelta(minutes=m), 200 * MB + shape(m) * MB + dice.gauss(0, noise_mb) * MB)
+        for m in (n / 2 for n in range(21))
+    ]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_leak_of_one_megabyte_a_minute_is_found_under_noise(seed: int) -> None:
+    growth = leak_per_minute(samples(lambda minute: minute, 0.8, seed))
+    assert growth is not None
+    assert growth == pytest.approx(MB, rel=0.35)
+
+
+@pytest.mark.parametrize("period", [1.0, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 9.0])
+@pytest.mark.parametrize("phase", [0.0, 0.3, 0.7])
+@pytest.mark.parametrize("height", [5.0, 20.0, 80.0])
+def test_a_sawtooth_is_no_leak(period: float, phase: float, height: float) -> None:
+    shape = samples(lambda m: (m / period + phase) % 1.0 * height, 0.5, int(period * 10))
+    assert leak_per_minute(shape) is None
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_noise_alone_is_no_leak(seed: int) -> None:
+    assert leak_per_minute(samples(lambda _minute: 0.0, 3.0, seed)) is None
+
+
+def test_a_step_up_that_stays_is_no_leak() -> None:
+    assert leak_per_minute(samples(lambda m: 50.0 if m > 9 else 0.0, 0.5, 1)) is None
+
+
+def test_a_disk_that_fills_says_when() -> None:
+    rising = [(START + timedelta(minutes=m), 0.8 + 0.01 * m) for m in range(15)]
+    left = exhausted_in_s(rising, 1.0)
+    assert left == pytest.approx((1.0 - 0.94) / 0.01 * 60, rel=0.05)
+    assert exhausted_in_s([(at, 0.8) for at, _ in rising], 1.0) is None

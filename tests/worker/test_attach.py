@@ -1,0 +1,127 @@
+"""Any Celery application's failures become incidents: the example app, with real workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from sqlalchemy import select
+
+from homeostat.incidents.lifecycle import State
+from homeostat.settings import Settings, settings
+from homeostat.store import database
+from homeostat.store.embedded import EmbeddedServer
+from homeostat.store.incidents import Bundle, Incident
+from homeostat.store.jobs import Job
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "celery_app"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Celery]:
+    """The example's worker on a broker of its own; gives a client that sends it tasks."""
+    database.migrate()
+    own = Settings(state_dir=tmp_path / "shop")
+    with EmbeddedServer(own):
+        environment = {
+            **os.environ,
+            "HOMEOSTAT_STATE_DIR": str(settings().state_dir),
+            "SHOP_BROKER_URL": own.broker,
+            "SHOP_RESULT_URL": own.broker,
+            "PYTHONPATH": str(ROOT),
+            "SHOP_API_TOKEN": "planted-secret-1",
+        }
+        log = (tmp_path / "worker.log").open("wb")
+        command = [sys.executable, "-m", "celery", "-A", "shop", "worker", "-c", "2", "-l", "INFO",
+                   "--without-gossip", "--without-mingle"]  # fmt: skip
+        worker = subprocess.Popen(
+            command, cwd=EXAMPLE, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        client = Celery("client", broker=own.broker, backend=own.broker)
+        client.conf.task_default_queue = "shop"
+        try:
+            wait_until(lambda: client.control.ping(timeout=0.5), "the worker answers", 60)
+            yield client
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            try:
+                worker.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(worker.pid, signal.SIGKILL)
+                worker.wait(5)
+            log.close()
+            client.close()
+
+
+def incident_of(task: str) -> Incident | None:
+    with database.reading() as session:
+        return session.scalar(select(Incident).where(Incident.task == task))
+
+
+def seen(task: str, within: float = 30) -> Incident:
+    found = wait_until(lambda: incident_of(task), f"an incident of {task}", within)
+    assert found is not None
+    return found
+
+
+def test_a_foreign_applications_failures_become_incidents(shop: Celery) -> None:
+    for number in range(5):
+        shop.send_task("shop.total", ([1, number], 0))
+    shop.send_task("shop.redeem", ("SUMMER",))
+    shop.send_task("shop.expected")
+    division, voucher = seen("shop.total"), seen("shop.redeem")
+    assert division.label.startswith("total_ZeroDivisionError_")
+    assert division.basis["frames"] == ["shop:total"]
+    # It cannot be pickled, and is recognised all the same, with its own type and frames.
+    assert voucher.type == "shop.VoucherError"
+    assert voucher.message == "voucher SUMMER refused"
+    assert voucher.basis["frames"] == ["shop:redeem"]
+
+    def five() -> bool:
+        found = incident_of("shop.total")
+        return found is not None and found.occurrences == 5
+
+    wait_until(five, "five occurrences on one incident", 20)
+    with database.reading() as session:
+        assert (
+            len(session.scalars(select(Job).where(Job.task == "fix_analysis.analyse")).all()) == 2
+        )
+        content = session.get_one(Bundle, (division.id, 1)).content
+    assert content["exception"][0]["frames"][-1]["locals"]["quantity"] == 0
+    assert any(line["text"] == "adding up 2 prices" for line in content["logs"])
+    assert "planted-secret-1" not in str(content)
+
+    for _ in range(3):
+        assert shop.send_task("shop.total", ([2, 4], 2)).get(timeout=20) == 3
+
+    def over() -> bool:
+        found = incident_of("shop.total")
+        return found is not None and found.state == State.RESOLVED
+
+    wait_until(over, "three healthy runs resolve it", 20)
+    assert incident_of("shop.expected") is None
+
+
+def test_a_killed_child_and_a_time_limit_are_seen_with_their_task(shop: Celery) -> None:
+    began = time.monotonic()
+    shop.send_task("shop.killed")
+    killed = seen("shop.killed")
+    assert time.monotonic() - began < 5
+    assert killed.type == "WorkerLostError"
+    assert "signal 9" in killed.message
+    began = time.monotonic()
+    shop.send_task("shop.stuck")
+    stuck = seen("shop.stuck")
+    assert time.monotonic() - began < 2 + 5
+    assert stuck.type == "TimeLimitExceeded"
+    # The worker goes on working.
+    assert shop.send_task("shop.total", ([2, 4], 2)).get(timeout=20) == 3

@@ -1,0 +1,124 @@
+"""The sweeper: sends what was lost, and never what only waits."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from celery import Celery
+
+from homeostat.clock import utcnow
+from homeostat.settings import settings
+from homeostat.store import jobs
+from homeostat.store.database import migrate, reading, transaction
+from homeostat.store.embedded import EmbeddedServer
+from homeostat.store.jobs import Job, JobState
+from workers import queues
+from workers.config import celery_settings
+from workers.depths import waiting
+from workers.dispatch import NEARLY_EMPTY, CeleryDispatcher, send_jobs, sweep
+
+
+@pytest.fixture
+def dispatcher(broker: str) -> CeleryDispatcher:
+    del broker
+    return _dispatcher()
+
+
+def _dispatcher() -> CeleryDispatcher:
+    migrate()
+    app = Celery("sweep-test", set_as_current=False)
+    app.config_from_object(celery_settings(settings()))
+    return CeleryDispatcher(app)
+
+
+def add(count: int = 1, *, priority: int = 5) -> list[str]:
+    with transaction() as session:
+        found = [
+            jobs.enqueue(session, "stress.effect", {}, queue=queues.CHAOS, priority=priority)
+            for _ in range(count)
+        ]
+    return [job_id for job_id in found if job_id]
+
+
+def make_due() -> None:
+    with transaction() as session:
+        for job in session.query(Job):
+            job.send_at = utcnow() - timedelta(seconds=1)
+
+
+def sends(job_id: str) -> int:
+    with reading() as session:
+        job = session.get(Job, job_id)
+    assert job is not None
+    return job.sends
+
+
+def test_what_was_never_sent_is_sent(dispatcher: CeleryDispatcher) -> None:
+    add(3)
+
+    assert sweep(dispatcher) == 3
+    assert waiting(dispatcher.app, queues.CHAOS) == 3
+
+
+def test_a_lost_message_is_sent_again(dispatcher: CeleryDispatcher) -> None:
+    job_ids = add(3)
+    send_jobs(dispatcher, job_ids)
+    with dispatcher.app.connection_for_write() as connection:
+        connection.default_channel.queue_purge(queues.CHAOS)
+    make_due()
+
+    assert sweep(dispatcher) == 3
+    assert waiting(dispatcher.app, queues.CHAOS) == 3
+
+
+def test_what_waits_on_a_full_queue_is_not_sent_again(dispatcher: CeleryDispatcher) -> None:
+    job_ids = add(NEARLY_EMPTY + 1)
+    send_jobs(dispatcher, job_ids)
+    make_due()
+
+    assert sweep(dispatcher) == 0
+    assert waiting(dispatcher.app, queues.CHAOS) == NEARLY_EMPTY + 1
+
+
+def test_what_was_never_sent_goes_even_to_a_full_queue(dispatcher: CeleryDispatcher) -> None:
+    send_jobs(dispatcher, add(NEARLY_EMPTY + 1))
+    unsent = add()
+    make_due()
+
+    assert sweep(dispatcher) == 1
+    assert sends(unsent[0]) == 1
+
+
+def test_a_sweep_right_after_a_sweep_sends_nothing(dispatcher: CeleryDispatcher) -> None:
+    add(3)
+    sweep(dispatcher)
+
+    assert sweep(dispatcher) == 0
+
+
+def test_a_flood_of_idle_work_does_not_hold_up_critical_work(
+    embedded_broker: EmbeddedServer,
+) -> None:
+    del embedded_broker
+    dispatcher = _dispatcher()
+    send_jobs(dispatcher, add(NEARLY_EMPTY + 1, priority=0))
+    critical = add(priority=10)
+    with transaction() as session:
+        job = session.get(Job, critical[0])
+        assert job is not None
+        assert jobs.mark_sent(session, job)  # sent, as far as the row knows, and lost
+    make_due()
+
+    assert sweep(dispatcher) == 1
+    assert sends(critical[0]) == 2
+
+
+def test_a_broker_that_is_away_counts_no_send() -> None:
+    dispatcher = _dispatcher()  # nothing listens on the embedded server's socket
+    job_ids = add(2)
+
+    assert send_jobs(dispatcher, job_ids) == 0
+    with reading() as session:
+        assert jobs.counts(session) == {JobState.PENDING: 2}
+    assert [sends(job_id) for job_id in job_ids] == [0, 0]

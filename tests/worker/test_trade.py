@@ -1,0 +1,108 @@
+"""The trade flow on real prefork workers: one decision a tick whatever is sent or killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+from celery import Celery
+from sqlalchemy import func, select
+
+from homeostat.clock import utcnow
+from homeostat.settings import settings
+from homeostat.store.base import Base
+from homeostat.store.database import migrate, reading, transaction
+from homeostat.store.jobs import enqueue
+from homeostat.store.trading import Decision, DecisionCycle, HookFiring, Order
+from tests.waiting import wait_until
+from workers import queues
+from workers.config import celery_settings
+from workers.dispatch import CeleryDispatcher, send_jobs
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def worker(log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A real worker of the trade queue with two children."""
+    command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker", "-Q", "trade"]
+    command += ["-c", "2", "-l", "INFO", "--without-gossip", "--without-mingle"]
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, cwd=ROOT, env=os.environ.copy(), stderr=file)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def dispatcher() -> CeleryDispatcher:
+    app = Celery("trade-test", set_as_current=False)
+    app.config_from_object(celery_settings(settings()))
+    return CeleryDispatcher(app)
+
+
+def count(model: type[Base]) -> int:
+    with reading() as session:
+        return int(session.scalar(select(func.count()).select_from(model)) or 0)
+
+
+@pytest.mark.usefixtures("embedded_broker")
+def test_a_tick_is_decided_once_and_the_canary_fires_on_a_worker(tmp_path: Path) -> None:
+    migrate()
+    sender, due = dispatcher(), utcnow().isoformat()
+    with worker(tmp_path / "worker.log"):
+        for _ in range(4):
+            sender.send("trade.cycle", {"due_at": due, "entry": "trade.cycle", "interval_s": 60})
+        with transaction() as session:
+            asked = enqueue(session, "trade.canary", {"run_id": "run-1"}, queue=queues.TRADE)
+        assert send_jobs(sender, [str(asked)]) == 1
+        wait_until(lambda: count(HookFiring) == 9, "the canary's nine hooks are recorded", 120)
+        wait_until(lambda: count(Decision) >= 223, "the cycle's 222 decisions", 120)
+    with reading() as session:
+        fired = session.scalars(select(HookFiring.fired)).all()
+        cycles = session.scalars(select(DecisionCycle.book)).all()
+    assert fired == [True] * 9
+    assert sorted(cycles) == ["canary", "paper"]
+    assert count(Decision) == 223
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("embedded_broker")
+def test_killed_children_double_no_order(tmp_path: Path) -> None:
+    migrate()
+    sender, first = dispatcher(), utcnow()
+    with transaction() as session:
+        ids = [
+            enqueue(
+                session,
+                "trade.cycle",
+                {"due_at": (first + timedelta(minutes=minute)).isoformat()},
+                queue=queues.TRADE,
+            )
+            for minute in range(30)
+        ]
+    with worker(tmp_path / "worker.log") as process:
+        send_jobs(sender, [str(one) for one in ids])
+        for kill in range(5):
+            ran = 4 * kill
+            wait_until(lambda: count(DecisionCycle) > ran, "more cycles ran", 120)  # noqa: B023  # called at once
+            for child in psutil.Process(process.pid).children()[:1]:
+                os.kill(child.pid, signal.SIGKILL)
+        wait_until(lambda: count(DecisionCycle) == 30, "all thirty ticks are decided", 240)
+    with reading() as session:
+        doubled = session.execute(
+            select(Order.decision_id, Order.kind)
+            .group_by(Order.decision_id, Order.kind)
+            .having(func.count() > 1)
+        ).all()
+    assert doubled == []
+    assert count(Decision) == 30 * 222

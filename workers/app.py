@@ -1,0 +1,58 @@
+"""The Celery app: `celery -A workers.app worker`, `… beat`, `… flower`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pkgutil
+import signal
+from pathlib import Path
+
+from celery import Celery
+from celery.signals import beat_init, worker_init, worker_process_init
+
+import homeostat.dispatch
+from homeostat.incidents import loglines, surroundings
+from homeostat.incidents.digest import Digest
+from homeostat.settings import settings
+from homeostat.store.database import migrate
+from homeostat.supervision import processes
+from workers.base import HomeostatTask
+from workers.config import celery_settings
+from workers.control import WorkerPools
+from workers.dispatch import CeleryDispatcher
+from workers.tether import die_with_parent
+
+#: Every module in `tasks/` registers tasks; the app knows them by their files alone, because it
+#: stands a floor below them. Task names are explicit, so moving a file orphans no message.
+TASKS = Path(__file__).parent.parent / "tasks"
+TASK_MODULES = tuple(f"tasks.{module.name}" for module in pkgutil.iter_modules([str(TASKS)]))
+
+app = Celery("homeostat", task_cls=HomeostatTask, include=TASK_MODULES)
+app.config_from_object(celery_settings(settings()))
+homeostat.dispatch.install(CeleryDispatcher(app))
+processes.install_pools(WorkerPools())
+#: Flower takes its address and its password from there, however it is started.
+os.environ.setdefault("FLOWER_CONF", str(Path(__file__).with_name("flower_conf.py")))
+
+
+@worker_init.connect
+@beat_init.connect
+def _migrate_first(**_kwargs: object) -> None:
+    migrate()
+
+
+@worker_process_init.connect
+def _die_with_the_main(**_kwargs: object) -> None:
+    # A pool child whose main was killed would work on beside the one that takes its place.
+    die_with_parent(signal.SIGKILL)
+
+
+@worker_process_init.connect
+def _keep_the_last_log_lines(**_kwargs: object) -> None:
+    """Keep lines for the diagnostic bundle, and thin a storm of alike failures to digests."""
+    loglines.install()
+    # Celery's task loggers do not pass their lines on to the root logger.
+    loglines.install(logging.getLogger("celery.task"))
+    logging.getLogger("celery.app.trace").addFilter(Digest())
+    surroundings.warm_in_background()

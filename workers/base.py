@@ -1,0 +1,130 @@
+"""The one Task class: what happens around every task's body.
+
+Failure becomes an incident; what a transaction enqueued is sent after its commit; a task that
+causes an effect is refused unless its message is signed; a lost worker's task runs again, a
+bounded number of times.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from celery import Task
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from homeostat.errors import BrokerUnavailableError, StoreUnavailableError
+from homeostat.incidents.failure import Failure
+from homeostat.incidents.recognition import report
+from homeostat.settings import settings
+from homeostat.store import jobs
+from homeostat.store.database import transaction
+from homeostat.supervision.check import record_upkeep
+from workers import dispatch, signing
+
+log = logging.getLogger(__name__)
+
+#: What is worth trying again: the store or the broker was away for a moment.
+TRANSIENT = (StoreUnavailableError, BrokerUnavailableError, OperationalError)
+
+
+class HomeostatTask(Task):
+    """The base of every task of this project."""
+
+    abstract = True
+    Request = "workers.loss:WatchedRequest"
+    # A control run shows what is lost without these two.
+    acks_late = settings().recovery  # type: ignore[assignment]  # Celery's default is None
+    retry_on_worker_lost = settings().recovery  # type: ignore[assignment]  # as above
+    max_retries = 3
+    #: Seconds until the task of a lost pool child runs again; Celery's default is 180.
+    default_retry_delay = 1
+    autoretry_for = TRANSIENT if settings().recovery else ()
+    retry_backoff = True
+    retry_backoff_max = 30
+    retry_jitter = True
+
+    #: Whether the task causes an effect that must not be forged.
+    signed: ClassVar[bool] = False
+    #: The component whose work this is, for its incidents.
+    component: ClassVar[str] = ""
+    severity: ClassVar[str] = "critical"
+
+    def before_start(self, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Refuse an unsigned message for a task that must be signed."""
+        del args
+        if self.signed:
+            header = (self.request.headers or {}).get(signing.HEADER)
+            signing.verify(settings().secret_key(), str(self.name), task_id, kwargs, header)
+
+    @contextmanager
+    def unit_of_work(self) -> Iterator[Session]:
+        """Open a transaction; after its commit, send the jobs that it enqueued."""
+        with transaction() as session:
+            yield session
+        dispatch.send_jobs(
+            dispatch.CeleryDispatcher(self.app), session.info.get("jobs_to_send", ())
+        )
+
+    @contextmanager
+    def job(self, job_id: str | None) -> Iterator[Session | None]:
+        """Open the unit of work of a job's row and end the row with it, in one transaction.
+
+        Gives None where the row has ended already: the message was a repeat. A message without
+        a job id (sent by hand) works without a row.
+        """
+        with self.unit_of_work() as session:
+            if job_id is None:
+                yield session
+            # A control run works without this look, to show what it prevents.
+            elif jobs.start(session, job_id) is None and settings().recovery:
+                yield None
+            else:
+                yield session
+                jobs.finish(session, job_id)
+
+    def on_success(
+        self, retval: object, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Enter a tick of the timetable in the ledger; a check has entered its own."""
+        del retval, task_id, args
+        if "entry" in kwargs and "due_at" in kwargs and not self.component:
+            try:
+                with transaction() as session:
+                    record_upkeep(session, str(self.name), kwargs)
+            except Exception:
+                # The work is done; that its row is missing is shown as a missed tick.
+                log.exception("The tick of %s could not be entered", self.name)
+
+    def on_failure(
+        self,
+        exc: BaseException,
+        task_id: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        einfo: object,
+    ) -> None:
+        """Turn the failure into an incident, with what the task was asked as its context."""
+        del args, einfo
+        try:
+            with self.unit_of_work() as session:
+                self.record_failure(session, exc, kwargs)
+                name = str(self.name)
+                failure = Failure.from_exception(
+                    exc, source="task", component=self.component or name, task=name
+                )
+                report(session, failure, severity=self.severity)
+                # What failed because a server was away stays open, and the sweeper sends it again.
+                if (job_id := kwargs.get("job_id")) and not isinstance(exc, TRANSIENT):
+                    jobs.finish(session, str(job_id), error=repr(exc)[:2000])
+        except Exception:
+            # The store is away: the failure stands in the log, and the job's row is still open.
+            log.exception("The failure of task %s (%s) could not be recorded", self.name, task_id)
+
+    def record_failure(
+        self, session: Session, error: BaseException, kwargs: Mapping[str, Any]
+    ) -> None:
+        """Let a kind of task record more of its failure, in the incident's transaction."""

@@ -1,0 +1,115 @@
+"""The Celery implementation of `homeostat.dispatch`, and the sending of job rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from pydantic import JsonValue
+
+from homeostat.clock import new_id
+from homeostat.errors import BrokerUnavailableError
+from homeostat.settings import settings
+from homeostat.store import jobs
+from homeostat.store.database import reading, transaction
+from homeostat.store.jobs import Backlog, Job
+from workers import queues, signing
+from workers.depths import waiting
+
+#: A producer that waits longer than this holds up its caller for a hint that can be sent again.
+RETRY_POLICY = {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
+
+#: A queue with no more messages than this has lost what was sent to it and did not run.
+NEARLY_EMPTY = 10
+
+
+class CeleryDispatcher:
+    """Sends tasks through a Celery app, signed, at the broker's own priority."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+
+    def send(
+        self,
+        task: str,
+        kwargs: dict[str, JsonValue],
+        *,
+        queue: str | None = None,
+        priority: int | None = None,
+        expires_s: float | None = None,
+    ) -> None:
+        """Send one message; raises BrokerUnavailableError where the broker does not take it."""
+        task_id = new_id()
+        header = signing.sign(settings().secret_key(), task, task_id, kwargs)
+        business = queues.DEFAULT_PRIORITY if priority is None else priority
+        try:
+            self.app.send_task(
+                task,
+                kwargs=kwargs,
+                task_id=task_id,
+                queue=queue or queues.queue_of(task),
+                priority=queues.broker_priority(business, settings().broker),
+                expires=expires_s,
+                headers={signing.HEADER: header},
+                retry_policy=RETRY_POLICY,
+            )
+        except (OperationalError, ConnectionError, TimeoutError) as error:
+            raise BrokerUnavailableError from error
+
+
+def send_job(dispatcher: CeleryDispatcher, job: Job) -> None:
+    """Send the message of one job: its own arguments and the row's id."""
+    dispatcher.send(
+        job.task, {**job.kwargs, "job_id": job.id}, queue=job.queue, priority=job.priority
+    )
+
+
+def send_jobs(dispatcher: CeleryDispatcher, job_ids: Iterable[str]) -> int:
+    """Send the jobs of those ids that nobody sent yet, and return how many were sent.
+
+    Called after the commit that wrote them. A broker that is away loses nothing: the sweeper
+    sends what is left. Stops at the first failure for the same reason.
+    """
+    sent = 0
+    for job_id in job_ids:
+        with transaction() as session:
+            job = session.get(Job, job_id)
+            if job is None or not jobs.mark_sent(session, job):
+                continue
+        try:
+            send_job(dispatcher, job)
+        except BrokerUnavailableError:
+            with transaction() as session:
+                jobs.unmark_sent(session, job)
+            break
+        sent += 1
+    return sent
+
+
+def sweep(dispatcher: CeleryDispatcher, *, limit: int = 500) -> int:
+    """Send the open jobs again whose time has come, and return how many were sent.
+
+    A job that was sent before may still wait on its queue, so it is sent again only where hardly
+    anything waits there that a worker would take before it. What was never sent goes at once.
+    Raises BrokerUnavailableError where the broker cannot be asked.
+    """
+    with reading() as session:
+        backlogs = jobs.backlogs(session)
+    sent = 0
+    for backlog in backlogs:
+        if (
+            backlog.again
+            and waiting(dispatcher.app, backlog.queue, backlog.priority) > NEARLY_EMPTY
+        ):
+            continue
+        with reading() as session:
+            due = [job.id for job in jobs.due(session, limit=limit - sent, backlog=backlog)]
+        sent += send_jobs(dispatcher, due)
+        if sent >= limit:
+            break
+    return sent
+
+
+def _still_waits(dispatcher: CeleryDispatcher, backlog: Backlog) -> bool:
+    return waiting(dispatcher.app, backlog.queue, backlog.priority) > NEARLY_EMPTY
