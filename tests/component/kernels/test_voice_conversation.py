@@ -19,6 +19,7 @@ from homeostat.store.conversations import Utterance
 from homeostat.store.database import transaction
 from homeostat.store.decisions import DecisionRecord
 from homeostat.supervision import speech
+from homeostat.supervision.recogniser import recognise
 from homeostat.testing import check_contract
 
 pytestmark = pytest.mark.usefixtures("sqlite_store")
@@ -181,7 +182,7 @@ def test_the_command_answers(capsys: pytest.CaptureFixture[str]) -> None:
 
 @speaks
 def test_every_phrase_is_heard_as_it_was_said() -> None:
-    wrong = {said: heard for said in PHRASES if (heard := speech.hear(speech.say(said))) != said}
+    wrong = {said: heard for said in PHRASES if (heard := recognise(speech.say(said))) != said}
     assert wrong == {}
 
 
@@ -194,7 +195,7 @@ def test_every_phrase_is_heard_as_it_was_said() -> None:
     ],
 )
 def test_what_is_no_known_phrase_is_not_taken_for_one(words: str) -> None:
-    assert speech.hear(speech.say(words)) == ""
+    assert recognise(speech.say(words)) == ""
 
 
 @speaks
