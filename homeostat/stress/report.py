@@ -125,6 +125,7 @@ class CadenceRow(Record):
     missed: int
     doubled: int
     off_grid: int = Field(0, description="Runs for a time at which the entry was not due.")
+    overrun: int = Field(0, description="Late ticks that started after the next one was due.")
     late_in_fault: int = 0
     missed_in_fault: int = 0
     doubled_in_fault: int = 0

@@ -46,7 +46,8 @@ def _summary(report: Report) -> Section:
         ),
         Table(
             ["row", "why", "required"],
-            [[row.row, row.reason, row.required] for row in report.not_tested],
+            # A word, because a cross would read as something that failed.
+            [[row.row, row.reason, "yes" if row.required else "no"] for row in report.not_tested],
             NOT_TESTED if report.not_tested else f"{NOT_TESTED}: nothing",
         ),
     ]
@@ -104,6 +105,7 @@ def _cadence(report: Report) -> Section:
         "expected",
         "run",
         "late",
+        "overrun",
         "missed",
         "doubled",
         "off grid",
@@ -117,6 +119,7 @@ def _cadence(report: Report) -> Section:
             row.expected,
             row.run,
             row.late,
+            row.overrun,
             row.missed,
             row.doubled,
             row.off_grid,

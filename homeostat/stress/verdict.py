@@ -145,7 +145,11 @@ def _entry(row: CadenceRow) -> Said:
         yield _beat(row, f"fired {row.doubled} ticks twice", Verdict.DEGRADED)
     if row.off_grid:
         yield _beat(row, f"ran {row.off_grid} times when it was not due", Verdict.DEGRADED)
-    # One late tick is a moment, whatever its share; a loop that does not keep up has more.
+    if row.overrun:
+        what = f"{row.overrun} ticks started only after the next one was due"
+        yield _beat(row, what, Verdict.DEGRADED)
+    # One late tick inside its own interval is a moment, whatever its share; a loop that does not
+    # keep up has more.
     if row.late > max(1, MOST_LATE * row.expected):
         yield _beat(row, f"{row.late} of {row.expected} ticks were late", Verdict.DEGRADED)
 

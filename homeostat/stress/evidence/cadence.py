@@ -72,6 +72,7 @@ def _row(
         late=len(late_outside),
         missed=len(outside),
         doubled=sum(doubled.values()) - in_fault,
+        overrun=sum(lateness(runs[at]) > entry.interval_s for at in late_outside),
         off_grid=sum(at not in on_time for at in runs),
         late_in_fault=len(late) - len(late_outside),
         missed_in_fault=len(missing) - len(outside),

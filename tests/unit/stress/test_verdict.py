@@ -64,6 +64,7 @@ BREAKAGES: list[tuple[str, Callable[[Facts], None], Verdict]] = [
     ("kernels.sandbox", _set("unscheduled", ["kernels.sandbox"]), Verdict.DEGRADED),
     ("kernels.message_bus", _set("cadence.0.doubled", 1), Verdict.DEGRADED),
     ("kernels.message_bus", _set("cadence.0.late", 3), Verdict.DEGRADED),
+    ("kernels.message_bus", _set("cadence.0.overrun", 1), Verdict.DEGRADED),
     ("kernels.message_bus", _set("cadence.0.run", 11), Verdict.UNSTABLE),
     ("effects ledger", _set("throughput.lost", 1), Verdict.UNSTABLE),
     ("effects ledger", _set("throughput.doubled", 1), Verdict.UNSTABLE),

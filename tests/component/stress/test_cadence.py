@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from homeostat.store import checks
+from homeostat.store.checks import CheckRun
+from homeostat.store.database import transaction
+from homeostat.stress.evidence import cadence
+from homeostat.stress.evidence.window import Window
+from homeostat.stress.report import CadenceRow
+from homeostat.supervision import cadence as grid
+from homeostat.supervision.timetable import check
+
+pytestmark = pytest.mark.usefixtures("sqlite_store")
+
+ENTRY = check("kernels.message_bus", every_s=10)
+START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+WINDOW = Window(START, START + timedelta(minutes=1))
+
+
+def ledger(lateness_s: list[float | None]) -> CadenceRow:
+    """The row of six ticks, each started so late; None was never started."""
+    due = list(grid.due_between(ENTRY.name, ENTRY.interval_s, WINDOW.start, WINDOW.end))
+    with transaction() as session:
+        for at, late in zip(due, lateness_s, strict=True):
+            if late is not None:
+                started = at + timedelta(seconds=late)
+                run = CheckRun(entry=ENTRY.name, component=ENTRY.name, due_at=at, passed=True)
+                run.started_at = run.ended_at = started
+                checks.record_run(session, run)
+        [row] = cadence.rows(session, [ENTRY], WINDOW)
+    return row
+
+
+def test_a_tick_that_was_never_started_is_missed_and_named() -> None:
+    row = ledger([0.1, None, 0.1, 0.1, 0.1, 0.1])
+    assert (row.expected, row.run, row.missed, row.late) == (6, 5, 1, 0)
+    assert len(row.due) == 1
+
+
+def test_a_tick_that_starts_within_its_interval_is_late_and_no_overrun() -> None:
+    row = ledger([0.1, 9.9, 0.1, 0.1, 0.1, 0.1])
+    assert (row.late, row.overrun) == (1, 0)
+
+
+def test_a_tick_that_starts_after_the_next_was_due_is_an_overrun() -> None:
+    row = ledger([0.1, 10.1, 0.1, 0.1, 0.1, 0.1])
+    assert (row.late, row.overrun, row.missed) == (1, 1, 0)
+
+
+def test_a_start_within_two_seconds_is_on_time() -> None:
+    row = ledger([1.9, 2.1, 0.1, 0.1, 0.1, 0.1])
+    assert row.late == 1
+    assert row.lateness_max_s == pytest.approx(2.1)
