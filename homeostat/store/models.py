@@ -9,7 +9,7 @@ import homeostat.store
 from homeostat.store.base import Base
 
 for _module in pkgutil.iter_modules(homeostat.store.__path__, "homeostat.store."):
-    if not _module.ispkg:
+    if _module.name != "homeostat.store.migrations":
         importlib.import_module(_module.name)
 
 __all__ = ["Base"]

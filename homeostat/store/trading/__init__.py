@@ -1,0 +1,71 @@
+"""What the trading wing remembers: rules in force, the journal, the book, and the models."""
+
+from homeostat.store.trading.agents import (
+    ModelAlias,
+    ModelArtifact,
+    ModelOutcome,
+    ModelRecord,
+    RetrainingDecision,
+)
+from homeostat.store.trading.book import (
+    CANARY,
+    FIRST_EQUITY,
+    PAPER,
+    Book,
+    EquityPoint,
+    Order,
+    Position,
+    Reservation,
+    book_of,
+    client_order_id,
+    open_positions,
+)
+from homeostat.store.trading.journal import (
+    Decision,
+    DecisionCycle,
+    HookFiring,
+    decision_id,
+)
+from homeostat.store.trading.rules import (
+    Directive,
+    DirectiveAck,
+    SafetyPolicy,
+    UniverseMember,
+    UniverseSnapshot,
+    acknowledge,
+    latest_directive,
+    latest_policy,
+    latest_universe,
+)
+
+__all__ = [
+    "CANARY",
+    "FIRST_EQUITY",
+    "PAPER",
+    "Book",
+    "Decision",
+    "DecisionCycle",
+    "Directive",
+    "DirectiveAck",
+    "EquityPoint",
+    "HookFiring",
+    "ModelAlias",
+    "ModelArtifact",
+    "ModelOutcome",
+    "ModelRecord",
+    "Order",
+    "Position",
+    "Reservation",
+    "RetrainingDecision",
+    "SafetyPolicy",
+    "UniverseMember",
+    "UniverseSnapshot",
+    "acknowledge",
+    "book_of",
+    "client_order_id",
+    "decision_id",
+    "latest_directive",
+    "latest_policy",
+    "latest_universe",
+    "open_positions",
+]

@@ -1,0 +1,72 @@
+"""The journal: each cycle of the flow, what it decided on each symbol, and the canary's hooks.
+
+A decision's natural key is its cycle and symbol.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from homeostat.clock import new_id, utcnow
+from homeostat.store.base import JSON, Base, UtcDateTime
+
+
+class DecisionCycle(Base):
+    """One pass of the flow over all symbols, with every input that its decisions rest on."""
+
+    __tablename__ = "decision_cycles"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    book: Mapped[str] = mapped_column(String(16))
+    inputs: Mapped[dict[str, Any]] = mapped_column(JSON)
+    counts: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+    __table_args__ = (UniqueConstraint("book", "due_at", name="uq_decision_cycles_book_due_at"),)
+
+
+class Decision(Base):
+    """What was decided on one symbol in one cycle, and the rule that decided it.
+
+    `side` is 1 long, -1 short, 0 none. Rows are narrow on purpose: there are 222 a minute.
+    """
+
+    __tablename__ = "decisions"
+    __table_args__ = (Index("ix_decisions_rule", "rule"),)
+
+    cycle_id: Mapped[str] = mapped_column(ForeignKey("decision_cycles.id"), primary_key=True)
+    symbol: Mapped[str] = mapped_column(String(48), primary_key=True)
+    rule: Mapped[str] = mapped_column(String(40))
+    approved: Mapped[bool]
+    side: Mapped[int]
+    confidence: Mapped[float]
+    price: Mapped[float]
+    volatility: Mapped[float]
+    take_profit: Mapped[float]
+    stop_loss: Mapped[float]
+    trail: Mapped[float]
+    partial: Mapped[float]
+    size: Mapped[float]
+
+
+class HookFiring(Base):
+    """Whether a hook of the trade flow really did its step for a canary, and what it left."""
+
+    __tablename__ = "hook_firings"
+    __table_args__ = (UniqueConstraint("run_id", "hook", name="uq_hook_firings_run_id_hook"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
+    run_id: Mapped[str] = mapped_column(String(36), index=True)
+    hook: Mapped[str] = mapped_column(String(48))
+    fired: Mapped[bool]
+    artefact: Mapped[str] = mapped_column(default="")
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, index=True)
+
+
+def decision_id(cycle_id: str, symbol: str) -> str:
+    """Return the text by which people and orders name a decision."""
+    return f"{cycle_id}.{symbol}"

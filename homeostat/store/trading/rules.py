@@ -1,0 +1,111 @@
+"""What is in force: directives, safety policies, universes, and who may be traded by them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import String, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from homeostat.clock import new_id, utcnow
+from homeostat.store.base import JSON, Base, UtcDateTime
+
+
+class Directive(Base):
+    """What `trading.ai_hfos` orders until it expires; a newer version replaces it."""
+
+    __tablename__ = "directives"
+
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    issued_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    mode: Mapped[str] = mapped_column(String(16))
+    health: Mapped[str] = mapped_column(String(16))
+    allow_new_trades: Mapped[bool]
+    reduce_global_risk: Mapped[bool]
+    scale_position_sizes: Mapped[float]
+    min_confidence: Mapped[float]
+    max_positions: Mapped[int]
+    max_leverage: Mapped[float]
+    max_concentration: Mapped[float]
+    reasons: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+
+
+class DirectiveAck(Base):
+    """A subsystem has read a directive and obeys it."""
+
+    __tablename__ = "directive_acks"
+
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    component: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+
+
+class SafetyPolicy(Base):
+    """The safety policy that followed from the health of the thirteen targets at a moment."""
+
+    __tablename__ = "safety_policies"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    policy: Mapped[str] = mapped_column(String(24))
+    overall: Mapped[str] = mapped_column(String(16))
+    targets: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    actions: Mapped[list[Any]] = mapped_column(JSON, default=list)
+
+
+class UniverseSnapshot(Base):
+    """Which symbols might be traded at a moment, and which rule kept each of the others out."""
+
+    __tablename__ = "universe_snapshots"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    mode: Mapped[str] = mapped_column(String(16))
+    profile: Mapped[str] = mapped_column(String(16))
+    rebuilt_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    selected: Mapped[list[Any]] = mapped_column(JSON)
+    excluded: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class UniverseMember(Base):
+    """A symbol's standing: inside or not, for how many filters, its tier and its results."""
+
+    __tablename__ = "universe_members"
+
+    symbol: Mapped[str] = mapped_column(String(48), primary_key=True)
+    inside: Mapped[bool] = mapped_column(default=False)
+    streak: Mapped[int] = mapped_column(default=0)
+    tier: Mapped[str] = mapped_column(String(16), default="CONDITIONAL")
+    trades: Mapped[int] = mapped_column(default=0)
+    wins: Mapped[int] = mapped_column(default=0)
+    sum_r: Mapped[float] = mapped_column(default=0.0)
+
+
+def latest_directive(session: Session) -> Directive | None:
+    """Return the newest directive, expired or not."""
+    return session.scalar(select(Directive).order_by(Directive.version.desc()).limit(1))
+
+
+def latest_policy(session: Session) -> SafetyPolicy | None:
+    """Return the newest safety policy, expired or not."""
+    return session.scalar(select(SafetyPolicy).order_by(SafetyPolicy.id.desc()).limit(1))
+
+
+def latest_universe(session: Session) -> UniverseSnapshot | None:
+    """Return the newest universe, expired or not."""
+    return session.scalar(select(UniverseSnapshot).order_by(UniverseSnapshot.id.desc()).limit(1))
+
+
+def acknowledge(session: Session, component: str) -> int:
+    """Note that the component has read the newest directive; returns its version, or 0."""
+    directive = latest_directive(session)
+    if directive is None:
+        return 0
+    if session.get(DirectiveAck, (directive.version, component)) is None:
+        session.add(DirectiveAck(version=directive.version, component=component))
+        session.flush()
+    return directive.version
