@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
-
-from sqlalchemy.orm import Session
+from typing import cast
 
 from homeostat import registry
 from homeostat.store import database
-
-
-class Governance(Protocol):
-    """What is asked of `kernels.governance`."""
-
-    def approve(self, session: Session, approval_id: str, *, by: str, reason: str) -> object:
-        """Approve, once; raises ApprovalError."""
-
-    def reject(self, session: Session, approval_id: str, *, by: str, reason: str) -> object:
-        """Reject, once; raises ApprovalError."""
+from homeostat.supervision.ports import Governance
 
 
 def decide(approval_id: str, *, approve: bool, by: str, reason: str) -> None:

@@ -24,6 +24,7 @@ from homeostat.store import jobs, plans
 from homeostat.store.incidents import Incident
 from homeostat.store.jobs import Job
 from homeostat.store.plans import IncidentPlan, PlanState, Route
+from homeostat.supervision.ports import Governance
 
 ACTOR = "kernels.agentic_spine"
 #: How long the system may work on an incident by itself before a person is asked.
@@ -52,13 +53,6 @@ class Healing(Protocol):
 
     def prospect(self, session: Session, cause: Cause) -> str:
         """Return the playbook that would be tried, or an empty text."""
-
-
-class Governance(Protocol):
-    """What is asked of `kernels.governance`."""
-
-    def decide(self, session: Session, *, action: str, risk: str, actor: str, subject: str) -> Any:
-        """Return the decision, with `allowed` and `reason`."""
 
 
 class AgenticSpine(Component):

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import JsonValue
 from sqlalchemy import select
@@ -24,6 +24,7 @@ from homeostat.store import controls, decisions
 from homeostat.store.audit import AuditRow
 from homeostat.store.checks import CheckRun
 from homeostat.store.decisions import DecisionRecord, Trust
+from homeostat.supervision.ports import AuditLog
 
 _NAME = "kernels.clarity_framework"
 #: Quarantine begins below the floor and ends above the release: the gap keeps it from flapping.
@@ -40,24 +41,6 @@ class UnknownDecisionError(HomeostatError):
     """No decision has that id."""
 
     exit_code = 64
-
-
-class AuditLog(Protocol):
-    """What is asked of `kernels.immutable_log`."""
-
-    def append(
-        self,
-        session: Session,
-        *,
-        actor: str,
-        action: str,
-        resource: str,
-        decision: str,
-        subsystem: str,
-        payload: dict[str, JsonValue],
-        result: str,
-    ) -> AuditRow:
-        """Append one row."""
 
 
 class ClarityFramework(Component):

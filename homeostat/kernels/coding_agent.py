@@ -6,9 +6,7 @@ import subprocess
 import tempfile
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
 
-from pydantic import JsonValue
 from sqlalchemy.orm import Session
 
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
@@ -20,6 +18,7 @@ from homeostat.repair.knowledge import Knowledge
 from homeostat.repair.proof.prover import Depth
 from homeostat.settings import Mode
 from homeostat.store import database
+from homeostat.supervision.ports import AuditLog, Governance
 
 ACTOR = "kernels.coding_agent"
 #: The action that governance rules on, by its policy: only what the evidence covers comes so far.
@@ -36,31 +35,6 @@ _USER = """from till import total
 
 assert total([10, 30], discount=0.5) == 20
 """
-
-
-class Governance(Protocol):
-    """What is asked of `kernels.governance`."""
-
-    def decide(self, session: Session, *, action: str, risk: str, actor: str, subject: str) -> Any:
-        """Return the decision, with `allowed` and `reason`."""
-
-
-class AuditLog(Protocol):
-    """What is asked of `kernels.immutable_log`."""
-
-    def append(
-        self,
-        session: Session,
-        *,
-        actor: str,
-        action: str,
-        resource: str,
-        decision: str,
-        subsystem: str,
-        payload: dict[str, JsonValue],
-        result: str,
-    ) -> Any:
-        """Append one row."""
 
 
 class CodingAgent(Component):

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any, Protocol
 
 from pydantic import JsonValue
 from sqlalchemy.orm import Session
@@ -33,6 +32,7 @@ from homeostat.store.checks import CheckRun, Lease
 from homeostat.store.health import MaintenanceWindow, StateChange
 from homeostat.supervision import cadence
 from homeostat.supervision.ledger import Account, Due, accounts
+from homeostat.supervision.ports import Bus
 from homeostat.supervision.state import Standing, standings
 
 _NAME = "kernels.health_monitor"
@@ -44,15 +44,6 @@ LEDGER_WINDOW = timedelta(minutes=10)
 GRACE_S = 15.0
 #: Ticks are sent again for entries at least this slow: a faster one has its next tick sooner.
 CATCH_UP_FROM_S = 20.0
-
-
-class Bus(Protocol):
-    """What is asked of `kernels.message_bus`."""
-
-    def publish(
-        self, topic: str, payload: Mapping[str, JsonValue], *, publisher: str, key: str = ""
-    ) -> Any:
-        """Publish one event."""
 
 
 class HealthMonitor(Component):

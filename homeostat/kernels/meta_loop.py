@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
 
 from pydantic import JsonValue
 from sqlalchemy import select
@@ -23,6 +22,7 @@ from homeostat.store.beat import BeatEntry
 from homeostat.store.checks import CheckRun
 from homeostat.store.tunings import Tuning, TuningState
 from homeostat.supervision import cadence
+from homeostat.supervision.ports import Governance
 
 ACTOR = "kernels.meta_loop"
 #: Ticks that a score is taken over, before a change and after it.
@@ -50,13 +50,6 @@ class Score:
     def total(self) -> float:
         """The figure that a change must lower."""
         return self.load + STALENESS_WEIGHT * self.staleness
-
-
-class Governance(Protocol):
-    """What is asked of `kernels.governance`."""
-
-    def decide(self, session: Session, *, action: str, risk: str, actor: str, subject: str) -> Any:
-        """Return the decision, with `allowed` and `reason`."""
 
 
 class MetaLoop(Component):

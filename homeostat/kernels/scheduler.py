@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
 
 from pydantic import JsonValue
 from sqlalchemy.orm import Session
@@ -16,21 +14,13 @@ from homeostat.errors import BrokerUnavailableError, HomeostatError
 from homeostat.store import beat
 from homeostat.store.beat import BeatEntry, BeatLock
 from homeostat.supervision import cadence
+from homeostat.supervision.ports import Bus
 
 _NAME = "kernels.scheduler"
 #: No check may come more often than this, in seconds: the house must not beat itself to death.
 SHORTEST_INTERVAL_S = 1.0
 #: What the active beat has sent may lie this far behind the present, in seconds.
 MOST_BEHIND_S = 10.0
-
-
-class Bus(Protocol):
-    """What is asked of `kernels.message_bus`."""
-
-    def publish(
-        self, topic: str, payload: Mapping[str, JsonValue], *, publisher: str, key: str = ""
-    ) -> Any:
-        """Publish one event."""
 
 
 class BeatBehindError(HomeostatError):

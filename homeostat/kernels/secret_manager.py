@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from pydantic import JsonValue
@@ -27,6 +26,7 @@ from homeostat.errors import HomeostatError
 from homeostat.incidents import redaction
 from homeostat.store import secrets
 from homeostat.store.secrets import Secret
+from homeostat.supervision.ports import AuditLog
 
 #: A setting whose value is `secret://name` is looked up here.
 SCHEME = "secret://"
@@ -39,21 +39,6 @@ _SCANNED = ("*.log", "*.txt", "*.json", "*.md", "*.html", "*.ini", "*.conf")
 
 class SecretError(HomeostatError):
     """The secret cannot be had; `homeostat secret list` shows the names."""
-
-
-class AuditLog(Protocol):
-    """What is asked of `kernels.immutable_log`."""
-
-    def append(
-        self,
-        session: Session,
-        *,
-        actor: str,
-        action: str,
-        resource: str,
-        payload: dict[str, JsonValue],
-    ) -> Any:
-        """Append one row."""
 
 
 class SecretManager(Component):

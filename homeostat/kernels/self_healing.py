@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
 
 from pydantic import JsonValue
 from sqlalchemy.orm import Session
@@ -26,6 +25,7 @@ from homeostat.store import controls, database, jobs, remedies
 from homeostat.store.remedies import RemedyRun, RunState
 from homeostat.supervision import processes
 from homeostat.supervision.drill import DrillProcess
+from homeostat.supervision.ports import AuditLog, Governance
 from homeostat.supervision.processes import ProcessControl
 
 #: A remedy that is older than this and has not ended lost its worker (the hard limit is 600 s).
@@ -33,31 +33,6 @@ ABANDONED_AFTER = timedelta(minutes=11)
 ACTOR = "kernels.self_healing"
 #: The task that carries out a remedy which somebody asked for.
 REMEDY_TASK = "fix_analysis.remedy"
-
-
-class Governance(Protocol):
-    """What is asked of `kernels.governance`."""
-
-    def decide(self, session: Session, *, action: str, risk: str, actor: str, subject: str) -> Any:
-        """Return the decision, with `allowed` and `reason`."""
-
-
-class AuditLog(Protocol):
-    """What is asked of `kernels.immutable_log`."""
-
-    def append(
-        self,
-        session: Session,
-        *,
-        actor: str,
-        action: str,
-        resource: str,
-        decision: str,
-        subsystem: str,
-        payload: dict[str, JsonValue],
-        result: str,
-    ) -> Any:
-        """Append one row."""
 
 
 class SelfHealing(Component):

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from pydantic import JsonValue
 from sqlalchemy import ColumnElement, or_, select
@@ -26,6 +25,7 @@ from homeostat.store.decisions import DecisionRecord
 from homeostat.store.incidents import Incident
 from homeostat.supervision import speech
 from homeostat.supervision.overview import counts, overview
+from homeostat.supervision.ports import Governance
 
 #: A read-back that is not confirmed within this time is forgotten.
 CONFIRM_WITHIN = timedelta(minutes=2)
@@ -42,16 +42,6 @@ _DECIDE = re.compile(
     r"^(?P<yes>yes )?(?P<verb>approve|reject)(?: number)? (?P<which>(?!number$)\S+)$"
 )
 _WHY = re.compile(r"^why (?:was|is|were) (?:the )?(?P<what>.+?) (?:blocked|refused|stopped)$")
-
-
-class Governance(Protocol):
-    """What is asked of `kernels.governance`."""
-
-    def approve(self, session: Session, approval_id: str, *, by: str, reason: str) -> None:
-        """Approve, once; raises ApprovalError."""
-
-    def reject(self, session: Session, approval_id: str, *, by: str, reason: str) -> None:
-        """Reject, once; raises ApprovalError."""
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
 
 from pydantic import JsonValue
 from sqlalchemy import func, select
@@ -28,6 +26,7 @@ from homeostat.settings import Mode
 from homeostat.store import approvals, controls, track_records
 from homeostat.store.approvals import Approval, ApprovalError, ApprovalState
 from homeostat.store.audit import AuditRow
+from homeostat.supervision.ports import AuditLog, Decision
 
 __all__ = ["Decision", "Governance", "PolicyError"]
 
@@ -35,32 +34,6 @@ __all__ = ["Decision", "Governance", "PolicyError"]
 FREEZE = "governance.freeze"
 _NAME = "kernels.governance"
 _ALLOWED = "governance.allow"
-
-
-class AuditLog(Protocol):
-    """What is asked of `kernels.immutable_log`."""
-
-    def append(
-        self,
-        session: Session,
-        *,
-        actor: str,
-        action: str,
-        resource: str,
-        decision: str,
-        payload: dict[str, JsonValue],
-    ) -> Any:
-        """Append one row."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What governance says of one action; never both `allowed` and `needs_approval`."""
-
-    allowed: bool
-    needs_approval: bool
-    reason: str
-    rule: str = ""
 
 
 class Governance(Component):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
 
 from pydantic import JsonValue
 from sqlalchemy.orm import Session
@@ -16,6 +15,7 @@ from homeostat.errors import BrokerUnavailableError
 from homeostat.kernels.infrastructure_manager import slopes
 from homeostat.kernels.infrastructure_manager.inventory import Figures, look, of_database
 from homeostat.store import figures
+from homeostat.supervision.ports import Bus
 
 _NAME = "kernels.infrastructure_manager"
 #: The window in which a leak must show, and how long figures are kept.
@@ -31,15 +31,6 @@ LIMITS: Mapping[str, float] = {
 DEEPEST, OLDEST_S = 2_000.0, 120.0
 #: A forecast is told where a resource ends within this, in seconds.
 HORIZON_S = 3 * 3600.0
-
-
-class Bus(Protocol):
-    """What is asked of `kernels.message_bus`."""
-
-    def publish(
-        self, topic: str, payload: Mapping[str, JsonValue], *, publisher: str, key: str = ""
-    ) -> Any:
-        """Publish one event."""
 
 
 @dataclass(frozen=True)

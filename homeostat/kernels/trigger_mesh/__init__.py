@@ -6,10 +6,10 @@ so an event that comes again does nothing twice, and is acked then.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import JsonValue
 from sqlalchemy import func, select
@@ -25,6 +25,7 @@ from homeostat.kernels.trigger_mesh.observers import Facts, Observation
 from homeostat.kernels.trigger_mesh.rules import Rule, RuleError, filled, load, refuse_unfed
 from homeostat.store import firings, jobs
 from homeostat.store.firings import Firing
+from homeostat.supervision.ports import Bus
 
 __all__ = ["Rule", "RuleError", "TriggerMesh"]
 
@@ -33,21 +34,6 @@ _GROUP = "trigger_mesh"
 #: A file of this name in the state folder adds rules to those that ship.
 OWN_RULES = "trigger_rules.toml"
 _BATCH, _MOST_BATCHES = 100, 10
-
-
-class Bus(Protocol):
-    """What is asked of `kernels.message_bus`."""
-
-    def publish(
-        self, topic: str, payload: Mapping[str, JsonValue], *, publisher: str, key: str = ""
-    ) -> Any:
-        """Publish one event."""
-
-    def subscribe(self, topic: str, group: str, consumer: str) -> Any:
-        """Return a consumer."""
-
-    def producers(self) -> Mapping[str, Collection[str]]:
-        """Return topic → patterns of who may publish to it."""
 
 
 class TriggerMesh(Component):

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
 
 from pydantic import JsonValue
 from sqlalchemy.orm import Session
@@ -19,6 +18,7 @@ from homeostat.kernels.verification_framework.invariants import INVARIANTS
 from homeostat.store import contracts, database
 from homeostat.store.contracts import ActionContract, ContractState
 from homeostat.store.trading import Position
+from homeostat.supervision.ports import Governance
 
 __all__ = ["ContractState", "Effect", "InvariantBrokenError", "Outcome", "VerificationFramework"]
 
@@ -28,13 +28,6 @@ ABANDONED_AFTER = timedelta(minutes=11)
 
 class InvariantBrokenError(HomeostatError):
     """Something that must always hold does not."""
-
-
-class Governance(Protocol):
-    """What is asked of `kernels.governance`."""
-
-    def decide(self, session: Session, *, action: str, risk: str, actor: str, subject: str) -> Any:
-        """Return the decision, with `allowed` and `reason`."""
 
 
 class VerificationFramework(Component):

@@ -1,0 +1,93 @@
+"""What components ask of the kernels that they need, so that none of them imports a kernel.
+
+`Component.need` hands out whatever stands under a name; a port says which part of it is used.
+The kernel of the port's name fulfils it, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import JsonValue
+from sqlalchemy.orm import Session
+
+from homeostat.store.approvals import Approval
+from homeostat.store.audit import AuditRow
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What governance says of one action; never both `allowed` and `needs_approval`."""
+
+    allowed: bool
+    needs_approval: bool
+    reason: str
+    rule: str = ""
+
+
+class AuditLog(Protocol):
+    """What is asked of `kernels.immutable_log`."""
+
+    def append(
+        self,
+        session: Session,
+        *,
+        actor: str,
+        action: str,
+        resource: str,
+        decision: str = "",
+        subsystem: str = "",
+        payload: dict[str, JsonValue] | None = None,
+        result: str = "",
+    ) -> AuditRow:
+        """Append one row in the caller's transaction and return it."""
+
+
+class Bus(Protocol):
+    """What is asked of `kernels.message_bus`."""
+
+    def publish(
+        self, topic: str, payload: Mapping[str, JsonValue], *, publisher: str, key: str = ""
+    ) -> object:
+        """Publish one event; raises TopicRefusedError, or BrokerUnavailableError."""
+
+    # A consumer is used within the one function that asks for it, by its own methods.
+    def subscribe(self, topic: str, group: str, consumer: str) -> Any:
+        """Return a consumer of the topic."""
+
+    def producers(self) -> Mapping[str, Collection[str]]:
+        """Return topic → patterns of who may publish to it."""
+
+
+class Governance(Protocol):
+    """What is asked of `kernels.governance`."""
+
+    def decide(
+        self,
+        session: Session,
+        *,
+        action: str,
+        risk: str,
+        actor: str,
+        subject: str = "",
+        signature: str = "",
+    ) -> Decision:
+        """Decide on one action and log the decision; whatever goes wrong is a refusal."""
+
+    def request(
+        self, session: Session, *, action: str, subject: str, risk: str, actor: str, plan: str
+    ) -> Approval:
+        """Ask a person, once for the same plan; raises ApprovalError where policy refuses."""
+
+    def approve(self, session: Session, approval_id: str, *, by: str, reason: str = "") -> None:
+        """Approve, once; raises ApprovalError where it is decided, expired or unknown."""
+
+    def reject(self, session: Session, approval_id: str, *, by: str, reason: str = "") -> None:
+        """Reject, once; raises ApprovalError where it is decided, expired or unknown."""
+
+    def use(
+        self, session: Session, approval_id: str, *, action: str, subject: str, actor: str
+    ) -> Decision:
+        """Spend an approval on exactly what was approved; allowed at most once."""
