@@ -8,6 +8,7 @@ between two steps leaves a job row that is sent again and goes on from there.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic import JsonValue
@@ -28,6 +29,7 @@ ACTOR = "fix_analysis"
 #: Seconds for one analysis; a proof that runs a whole suite is the longest part of it.
 SOFT_LIMIT_S = 540
 HARD_LIMIT_S = 600
+HARD_LIMIT = timedelta(seconds=HARD_LIMIT_S)
 
 
 class AnalysisTask(HomeostatTask):
@@ -72,7 +74,7 @@ def analyse(
 def _begin(task: AnalysisTask, incident_id: str, job_id: str | None) -> Cause | None:
     """Take the incident up; None where another message's analysis did, or it is over."""
     with task.unit_of_work() as session:
-        if job_id is not None and jobs.start(session, job_id) is None:
+        if job_id is not None and jobs.start(session, job_id, busy_for=HARD_LIMIT) is None:
             return None
         taken = lifecycle.transition(
             session, incident_id, State.ANALYSING, actor=ACTOR, expected=(State.OPEN,)
@@ -121,7 +123,7 @@ def _end(task: AnalysisTask, incident_id: str, job_id: str | None, outcome: Reme
 def remedy(self: AnalysisTask, run_id: str, job_id: str | None = None, **_newer: object) -> None:
     """Carry out a remedy that was asked for outside an incident."""
     with self.unit_of_work() as session:
-        if job_id is not None and jobs.start(session, job_id) is None:
+        if job_id is not None and jobs.start(session, job_id, busy_for=HARD_LIMIT) is None:
             return
     self_healing().carry_out(run_id)
     with self.unit_of_work() as session:

@@ -13,7 +13,7 @@ from homeostat.errors import BrokerUnavailableError
 from homeostat.settings import settings
 from homeostat.store import jobs
 from homeostat.store.database import reading, transaction
-from homeostat.store.jobs import Backlog, Job
+from homeostat.store.jobs import Job
 from workers import queues, signing
 from workers.depths import waiting
 
@@ -109,7 +109,3 @@ def sweep(dispatcher: CeleryDispatcher, *, limit: int = 500) -> int:
         if sent >= limit:
             break
     return sent
-
-
-def _still_waits(dispatcher: CeleryDispatcher, backlog: Backlog) -> bool:
-    return waiting(dispatcher.app, backlog.queue, backlog.priority) > NEARLY_EMPTY

@@ -165,18 +165,24 @@ def unmark_sent(session: Session, job: Job) -> bool:
     return _changed(session, statement)
 
 
-def start(session: Session, job_id: str) -> Job | None:
+def start(session: Session, job_id: str, *, busy_for: timedelta | None = None) -> Job | None:
     """Lock the job's row for work and return it; None where it has ended already.
 
     The caller does the effect and calls `finish` in the same transaction. On SQLite the
     transaction holds the write lock; on PostgreSQL the row is locked, and a second worker waits
     here and then sees the end.
+
+    Long work cannot hold a lock, so its caller commits before it begins and says `busy_for`, its
+    hard time limit: until then the sweeper takes the job to be at work and does not send it
+    again. What a lost worker had begun, the broker delivers again by itself.
     """
     statement = select(Job).where(Job.id == job_id).with_for_update()
     job = session.scalar(statement.execution_options(populate_existing=True))
     if job is None or job.state not in OPEN_STATES:
         return None
     job.started_at = utcnow()
+    if busy_for is not None:
+        job.send_at = max(job.send_at, job.started_at + busy_for)
     return job
 
 

@@ -121,6 +121,21 @@ def test_an_ended_job_is_not_started_again() -> None:
         assert not jobs.finish(session, job_id)
 
 
+def test_a_job_at_long_work_is_not_sent_again_before_its_time_limit() -> None:
+    job_id = add()
+    assert job_id is not None
+    assert send(job_id)
+    with transaction() as session:
+        assert jobs.start(session, job_id, busy_for=timedelta(minutes=10)) is not None
+    after = job(job_id).send_at
+
+    assert after > utcnow() + timedelta(minutes=9)
+    make_due(job_id)
+    with reading() as session:
+        # A worker that was lost with its message: once the limit is over, the job is due again.
+        assert [one.id for one in jobs.due(session, limit=10)] == [job_id]
+
+
 def test_of_two_workers_with_the_same_message_one_works() -> None:
     job_id = add()
     assert job_id is not None
