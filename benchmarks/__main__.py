@@ -12,6 +12,7 @@ RUNS: tuple[tuple[str, ...], ...] = (
     ("grouping",),
     ("incident_race", "--processes", "8", "--failures", "200"),
     ("incident_list",),
+    ("bundle", "--rounds", "100"),
     ("boot",),
     ("immutable_log",),
     ("trading",),

@@ -37,7 +37,8 @@ class LoadFailure:
     error: BaseException
 
 
-def built_in_names() -> list[str]:
+@lru_cache(maxsize=1)
+def built_in_names() -> tuple[str, ...]:
     """Return the full names of the components that ship, from the file names, sorted."""
     names: list[str] = []
     for wing in (Wing.KERNELS, Wing.TRADING):
@@ -46,7 +47,7 @@ def built_in_names() -> list[str]:
             for module in pkgutil.iter_modules([str(_HOUSE / wing)])
             if module.name not in NOT_COMPONENTS and not module.name.startswith("_")
         ]
-    return sorted(names)
+    return tuple(sorted(names))
 
 
 @lru_cache(maxsize=1)
@@ -56,7 +57,7 @@ def _plugins() -> dict[str, EntryPoint]:
 
 def names() -> list[str]:
     """Return the full names of all components, shipped and plugged in."""
-    return built_in_names() + sorted(_plugins())
+    return [*built_in_names(), *sorted(_plugins())]
 
 
 def load(name: str) -> type[Component]:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from homeostat import registry
 from homeostat.clock import utcnow
 from homeostat.incidents import surroundings
-from homeostat.incidents.bundle import Content, finish, guarded
+from homeostat.incidents.bundle import Content, finish, fitted, guarded
 from homeostat.settings import settings
 from homeostat.store.checks import CheckRun, Lease
 from homeostat.store.incidents import Bundle, Incident
@@ -30,8 +30,10 @@ RELATED = 10
 def complete(session: Session, content: Content, incident: Incident) -> Content:
     """Add what the store knows: component, lease, last runs, queues, related incidents, changes.
 
-    The session is the caller's and stays usable: each part is read behind a savepoint.
+    The session is the caller's and stays usable: each part is read behind a savepoint. What
+    `capture` gave is clean already, so only what is added is redacted.
     """
+    added: Content = {}
     parts: dict[str, Callable[[], JsonValue]] = {
         "component": lambda: _component(session, incident.component),
         "queues": lambda: _queues(session),
@@ -41,10 +43,10 @@ def complete(session: Session, content: Content, incident: Incident) -> Content:
     for name, part in parts.items():
         try:
             with session.begin_nested():
-                content[name] = part()
+                added[name] = part()
         except Exception as error:  # noqa: BLE001  # a part that cannot be had costs only itself
-            content[name] = {"unavailable": type(error).__name__}
-    return finish(content)
+            added[name] = {"unavailable": type(error).__name__}
+    return fitted(content | finish(added))
 
 
 def look_around() -> Content:
@@ -89,19 +91,24 @@ def _queues(session: Session) -> JsonValue:
 
 def _changed(session: Session, content: Content) -> JsonValue:
     """Return the settings that differ from those of the newest earlier bundle of any incident."""
-    before = session.scalar(select(Bundle).order_by(Bundle.captured_at.desc()).limit(1))
+    # The settings alone: a bundle may be large, and the rest of it is not asked for.
+    before = session.execute(
+        select(Bundle.captured_at, Bundle.content["configuration"])
+        .order_by(Bundle.captured_at.desc())
+        .limit(1)
+    ).first()
     if before is None:
         return None
-    then, now = _settings(before.content), _settings(content)
+    captured_at, configuration = before
+    then, now = _settings(configuration), _settings(content.get("configuration"))
     names = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
     return {
-        "since": before.captured_at.isoformat(),
+        "since": captured_at.isoformat(),
         "settings": {name: [then.get(name), now.get(name)] for name in names},
     }
 
 
-def _settings(content: Content) -> dict[str, JsonValue]:
-    configuration = content.get("configuration")
+def _settings(configuration: JsonValue) -> dict[str, JsonValue]:
     found = configuration.get("settings") if isinstance(configuration, dict) else None
     return found if isinstance(found, dict) else {}
 

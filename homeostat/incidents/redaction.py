@@ -24,7 +24,7 @@ MASK = "[redacted]"
 #: Bytes as `homeostat.incidents.rendering` shows them.
 _SHOWN_BYTES = re.compile(r"b(['\"])(.*)\1 \(\d+ bytes\)$", re.DOTALL)
 LONG_WORD = 10
-#: Texts up to this length are remembered for the life of a redactor.
+#: Texts up to this length are remembered: a bundle's are the same words from one to the next.
 REMEMBERED = 100
 #: A shorter value would blot out ordinary words.
 SHORTEST_SECRET = 5
@@ -105,12 +105,14 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
     )
 )  # fmt: skip
-#: Without one of these no rule can match, so most texts cost one scan.
-_TRIGGER = re.compile(
-    r"(?i)://|-----BEGIN|eyJ|AKIA|ASIA|ABIA|ACCA|gh[pousr]_|github_pat|glpat|xox|xapp|sk[_-]|rk_"
-    r"|whsec|AIza|ya29|npm_|pypi-|passw|passphrase|passcode|pwd|secret|token|key|credential"
-    r"|authoriz|cookie|dsn|jwt|session|bearer|basic|digest|negotiate"
-)
+#: Without one of these (case folded) no rule can match, so most texts cost a few quick scans.
+_TRIGGERS = (
+    "://", "-----begin", "eyj", "akia", "asia", "abia", "acca", "ghp_", "gho_", "ghu_", "ghs_",
+    "ghr_", "github_pat", "glpat", "xox", "xapp", "sk_", "sk-", "rk_", "whsec", "aiza", "ya29",
+    "npm_", "pypi-", "passw", "passphrase", "passcode", "pwd", "secret", "token", "key",
+    "credential", "authoriz", "cookie", "dsn", "jwt", "session", "bearer", "basic", "digest",
+    "negotiate",
+)  # fmt: skip
 
 
 @lru_cache(maxsize=4_096)
@@ -127,6 +129,18 @@ def is_secret_name(name: str) -> bool:
     )
 
 
+def _by_rules(text: str) -> str:
+    """Return the text without what is known for a secret by its name or its form."""
+    folded = text.casefold()
+    if any(map(folded.__contains__, _TRIGGERS)):
+        for pattern, replacement in _RULES:
+            text = pattern.sub(replacement, text)
+    return text
+
+
+_short_by_rules = lru_cache(maxsize=8_192)(_by_rules)
+
+
 class Redactor:
     """Removes secrets from texts and JSON values; knows the values that it was told or saw."""
 
@@ -134,8 +148,6 @@ class Redactor:
         """Start with the given secret values."""
         self._values: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
-        # A bundle says the same short words hundreds of times.
-        self._seen: dict[str, str] = {}
         for value in values:
             self.protect(value)
 
@@ -151,7 +163,6 @@ class Redactor:
             base64.b64encode(raw).decode().rstrip("="),
         }
         self._pattern = None
-        self._seen.clear()
 
     def protect_environment(self, environment: Mapping[str, str] | None = None) -> None:
         """Protect the values of the environment variables whose names say that they are secret."""
@@ -165,23 +176,13 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return the text without secrets, and without what no database stores."""
-        known = self._seen.get(text)
-        if known is None:
-            known = self._cleaned(clean(text))
-            if len(text) <= REMEMBERED:
-                self._seen[text] = known
-        return known
-
-    def _cleaned(self, text: str) -> str:
-        if self._values:
+        text = clean(text)
+        if self._values and len(text) >= SHORTEST_SECRET:
             if self._pattern is None:
                 longest_first = sorted(self._values, key=len, reverse=True)
                 self._pattern = re.compile("|".join(map(re.escape, longest_first)))
             text = self._pattern.sub(MASK, text)
-        if _TRIGGER.search(text):
-            for pattern, replacement in _RULES:
-                text = pattern.sub(replacement, text)
-        return text
+        return _short_by_rules(text) if len(text) <= REMEMBERED else _by_rules(text)
 
     def value(self, value: JsonValue, name: str = "") -> JsonValue:
         """Return a JSON value without secrets; what stands under a secret name goes whole."""

@@ -38,6 +38,12 @@ class Incident(Base):
         Index("ix_incidents_group_key", "group_key", "resolved_at"),
         Index("ix_incidents_component", "component", "resolved_at"),
         Index("ix_incidents_last_seen_at", "last_seen_at"),
+        Index(
+            "ix_incidents_open_last_seen_at",
+            "last_seen_at",
+            sqlite_where=_OPEN,
+            postgresql_where=_OPEN,
+        ),
         Index("ix_incidents_state", "state", "last_seen_at"),
     )
 
@@ -124,6 +130,7 @@ class Bundle(Base):
     """The diagnostic bundle of one opening of an incident."""
 
     __tablename__ = "incident_bundles"
+    __table_args__ = (Index("ix_incident_bundles_captured_at", "captured_at"),)
 
     incident_id: Mapped[str] = mapped_column(
         ForeignKey("incidents.id", ondelete="CASCADE"), primary_key=True
