@@ -12,13 +12,16 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from homeostat.errors import HomeostatError
 from homeostat.repair.tree import Tree, digest
+from homeostat.supervision import renewal
 
 _AUTHOR = ("Homeostat", "homeostat@localhost")
+#: The trailers by which a fix, and its taking back, are found again after a crash.
+REPAIR, TAKEN_BACK = "Homeostat-Repair", "Homeostat-Takes-Back"
 
 
 class ApplyError(HomeostatError):
@@ -65,6 +68,35 @@ def apply_changes(
     return commit_changes(repository, changes, message)
 
 
+def fix_message(
+    repair_id: str,
+    title: str,
+    failure: str,
+    *,
+    incident_id: str = "",
+    approved_by: str = "",
+    proof: Sequence[tuple[str, str]] = (),
+) -> str:
+    """Return the commit message of a fix: title, failure, proof, and trailers to find it by."""
+    steps = "".join(f"  {name}: {detail}\n" for name, detail in proof)
+    trailers = {REPAIR: repair_id, "Incident": incident_id, "Approved-by": approved_by}
+    return "\n\n".join(
+        [
+            title.rstrip(".")[:72],
+            title,
+            f"Failure: {failure}" + (f"\nProof:\n{steps}".rstrip() if steps else ""),
+            "\n".join(f"{name}: {text}" for name, text in trailers.items() if text) + "\n",
+        ]
+    )
+
+
+def find_commit(repository: Path, trailer: str, repair_id: str) -> str:
+    """Return the newest commit that carries the trailer for a repair, or an empty text."""
+    return _git(
+        repository, "log", "-1", "--format=%H", "--fixed-strings", f"--grep={trailer}: {repair_id}"
+    )
+
+
 def commit_changes(repository: Path, changes: Mapping[str, str | None], message: str) -> str:
     """Commit file contents on the present branch and write them to the working tree."""
     head = _git(repository, "rev-parse", "HEAD")
@@ -101,6 +133,7 @@ def commit_changes(repository: Path, changes: Mapping[str, str | None], message:
     for path, text in changes.items():
         write_file(repository / path, text)
     _git(repository, "reset", "-q", "--", *changes)
+    renewal.mark(journal.parent, commit)
     journal.unlink()
     return commit
 
@@ -130,6 +163,7 @@ def recover(repository: Path) -> str:
         with contextlib.suppress(FileNotFoundError):
             (journal.parent / "index.lock").unlink()
         _git(repository, "reset", "-q", "--", *written["paths"])
+        renewal.mark(journal.parent, written["commit"])
         done = f"finished {written['commit'][:10]}"
     journal.unlink()
     return done
@@ -151,6 +185,10 @@ def _mode(repository: Path, path: str) -> str:
 
 def write_file(path: Path, text: str | None) -> None:
     """Replace a file in one step, or remove it; its mode stays."""
+    if path.suffix == ".py":
+        # Python tells a stale cache by the source's second and size, and a fix may change neither.
+        for stale in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+            stale.unlink(missing_ok=True)
     if text is None:
         path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -167,12 +205,16 @@ def write_file(path: Path, text: str | None) -> None:
     Path(name).replace(path)
 
 
-def revert_commit(repository: Path, commit: str, reason: str) -> str:
+def revert_commit(repository: Path, commit: str, reason: str, *, repair_id: str = "") -> str:
     """Take a fix back by a new commit that restores what its parent had; returns that commit."""
+    trailer = f"\n{TAKEN_BACK}: {repair_id}\n" if repair_id else ""
+    message = f"Take back fix {commit[:10]}\n\n{reason}\n{trailer}"
+    return commit_changes(repository, texts_before(repository, commit), message)
+
+
+def texts_before(repository: Path, commit: str) -> dict[str, str | None]:
+    """Return what the files that a commit changed held before it; None where there was none."""
     listed = _git(
         repository, "diff-tree", "--no-commit-id", "--name-only", "-r", "--relative", commit
     )
-    changes: dict[str, str | None] = {}
-    for path in listed.splitlines():
-        changes[path] = _content(repository, f"{commit}^", path)
-    return commit_changes(repository, changes, f"Take back fix {commit[:10]}\n\n{reason}\n")
+    return {path: _content(repository, f"{commit}^", path) for path in listed.splitlines()}

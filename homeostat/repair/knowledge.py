@@ -23,7 +23,7 @@ from homeostat.store.database import make_engine
 from homeostat.store.repair import KnownFix, Repair
 
 if TYPE_CHECKING:
-    from homeostat.repair.agent import Attempt, RepairOutcome
+    from homeostat.repair.outcome import Attempt, RepairOutcome
 
 #: Statuses that say a fix has been put to use.
 _IN_USE = frozenset({"applied"})
@@ -87,31 +87,33 @@ class Knowledge:
         return None
 
     def successes(self, replay_key: str) -> int:
-        """Return how often fixes for this key were applied and stood."""
+        """Return how much oftener a fix for this key was applied and stood than it was not."""
         with self.session() as session:
             rows = session.scalars(select(KnownFix).where(KnownFix.replay_key == replay_key))
-            return max((row.successes for row in rows), default=0)
+            return max((row.successes - row.failures for row in rows), default=0)
 
-    def record(self, outcome: RepairOutcome, case: Case) -> None:
-        """Keep the repair, and its fix where one held its proof."""
+    def given_up(self, replay_key: str) -> set[str]:
+        """Return the patches for this key that failed oftener than they stood."""
+        statement = select(KnownFix.patch).where(
+            KnownFix.replay_key == replay_key, KnownFix.failures > KnownFix.successes
+        )
+        with self.session() as session:
+            return set(session.scalars(statement))
+
+    def record(self, outcome: RepairOutcome, case: Case, incident_id: str = "") -> None:
+        """Keep the repair, in its row where it has one, and its fix where one held its proof."""
         changes = dict(outcome.chosen.candidate.changes) if outcome.chosen else {}
         preimages = {path: digest(case.tree.read(path)) for path in changes}
         with self.session() as session:
-            session.add(
-                Repair(
-                    id=outcome.id,
-                    repository=str(case.repository),
-                    command=outcome.command,
-                    status=outcome.status.value,
-                    group_key=outcome.group_key,
-                    replay_key=outcome.replay_key,
-                    outcome=outcome.as_json(),
-                    changes=changes,
-                    preimages=preimages,
-                    commit=outcome.commit,
-                    story=[{"at": utcnow().isoformat(), "what": outcome.status.value}],
-                )
-            )
+            row = session.get(Repair, outcome.id)
+            if row is None:
+                row = Repair(id=outcome.id, incident_id=incident_id, story=[])
+                session.add(row)
+            row.repository, row.command = str(case.repository), outcome.command
+            row.status, row.outcome = outcome.status.value, outcome.as_json()
+            row.group_key, row.replay_key = outcome.group_key, outcome.replay_key
+            row.changes, row.preimages, row.commit = changes, preimages, outcome.commit
+            tell(row, outcome.status.value)
             if outcome.chosen is not None:
                 self._learn(session, outcome, outcome.chosen, preimages)
 
@@ -156,16 +158,7 @@ class Knowledge:
     def credit(self, repair_id: str, *, success: bool) -> None:
         """Count an approved or failed use of the fix of a repair."""
         with self.session() as session:
-            repair = self._repair(session, repair_id)
-            patch = patch_digest(repair.changes)
-            row = session.scalar(
-                select(KnownFix).where(
-                    KnownFix.replay_key == repair.replay_key, KnownFix.patch == patch
-                )
-            )
-            if row is not None:
-                row.successes += int(success)
-                row.failures += int(not success)
+            credit(session, self._repair(session, repair_id), success=success)
 
     def repair(self, repair_id: str) -> Repair:
         """Return a repair by its id; raises UnknownRepairError."""
@@ -178,7 +171,7 @@ class Knowledge:
             row = self._repair(session, repair_id)
             row.status, row.decided_by, row.decided_at = status, actor, utcnow()
             row.commit = commit or row.commit
-            row.story = [*row.story, {"at": utcnow().isoformat(), "what": what, "actor": actor}]
+            tell(row, what, actor)
 
     def repairs(self, limit: int = 50) -> list[Repair]:
         """Return the newest repairs."""
@@ -204,6 +197,46 @@ class Knowledge:
                 f"No repair has the id {repair_id}; `homeostat fix list` shows the ids."
             )
         return row
+
+
+def credit(session: Session, repair: Repair, *, success: bool) -> None:
+    """Count one use of a repair's fix for it or against it."""
+    row = session.scalar(
+        select(KnownFix).where(
+            KnownFix.replay_key == repair.replay_key,
+            KnownFix.patch == patch_digest(repair.changes),
+        )
+    )
+    if row is not None:
+        row.successes += int(success)
+        row.failures += int(not success)
+        row.last_used_at = utcnow()
+
+
+def trusted_repair(session: Session, seen_key: str) -> Repair | None:
+    """Return the newest repair that ended such an incident and whose fix has stood since."""
+    found = session.scalars(
+        select(Repair)
+        .where(Repair.seen_key == seen_key, Repair.status == "applied")
+        .order_by(Repair.created_at.desc())
+        .limit(10)
+    )
+    for repair in found:
+        fix = session.scalar(
+            select(KnownFix).where(
+                KnownFix.replay_key == repair.replay_key,
+                KnownFix.patch == patch_digest(repair.changes),
+            )
+        )
+        if fix is not None and fix.successes > fix.failures:
+            return repair
+    return None
+
+
+def tell(repair: Repair, what: str, actor: str = "") -> None:
+    """Add a sentence to a repair's story."""
+    entry = {"at": utcnow().isoformat(), "what": what, **({"actor": actor} if actor else {})}
+    repair.story = [*repair.story, entry]
 
 
 def patch_digest(changes: dict[str, str | None]) -> str:

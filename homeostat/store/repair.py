@@ -24,11 +24,16 @@ class Repair(Base):
     __table_args__ = (
         Index("ix_repairs_replay_key", "replay_key"),
         Index("ix_repairs_status", "status", "created_at"),
+        Index("ix_repairs_seen_key", "seen_key", "created_at"),
         UniqueConstraint("claim", name="uq_repairs_claim"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
+    #: The incident's opening that this repair is for; nobody else begins one for it.
     claim: Mapped[str | None] = mapped_column(String(128))
+    #: Who works on it, and until when that is believed of a process that cannot be asked.
+    holder: Mapped[str] = mapped_column(String(128), default="")
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     incident_id: Mapped[str] = mapped_column(String(36), default="", index=True)
     repository: Mapped[str]
     command: Mapped[str]
@@ -43,6 +48,14 @@ class Repair(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     decided_by: Mapped[str] = mapped_column(String(128), default="")
+    #: The replay key of the incident, as it was seen in production; `replay_key` is the command's.
+    seen_key: Mapped[str] = mapped_column(String(64), default="")
+    #: The attempt that the budgets were charged for, and the approval that a person decides.
+    attempt_id: Mapped[str] = mapped_column(String(36), default="")
+    approval_id: Mapped[str] = mapped_column(String(36), default="")
+    applied_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    #: What was seen since it was applied; `until` is when the watch ends.
+    watch: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
 
 
 class KnownFix(Base):

@@ -1,0 +1,120 @@
+"""Code that was mended on disk reaches the processes that run it: each renews itself.
+
+Whoever commits a fix writes a mark beside the repository's git data. A process that runs code
+from there looks at the mark, ends as it would at a stop, and starts again in its own place under
+the same process id, with the same command and the code as it is now. So a worker is renewed
+whoever started it: the stack, a terminal, systemd, a container.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from homeostat.clock import from_iso, utcnow
+
+#: The mark's file name, in the repository's git folder.
+MARK = "homeostat-revision.json"
+#: Seconds between two looks; a look is one `stat`.
+LOOK_EVERY_S = 1.0
+#: A mark older than this is history: a process that starts later did not start because of it.
+FRESH_S = 300.0
+
+
+@dataclass(frozen=True)
+class Revision:
+    """The commit by which code was last mended, and when its files were in place."""
+
+    commit: str
+    at: datetime
+
+
+def mark(git_folder: Path, commit: str) -> None:
+    """Say that the files of a commit are in place; written whole or not at all."""
+    text = json.dumps({"commit": commit, "at": utcnow().isoformat()})
+    with tempfile.NamedTemporaryFile("w", dir=git_folder, delete=False) as file:
+        file.write(text)
+    Path(file.name).replace(git_folder / MARK)
+
+
+def revision(git_folder: Path) -> Revision | None:
+    """Return the mark, None where no fix was ever committed or the mark cannot be read."""
+    try:
+        found = json.loads((git_folder / MARK).read_text())
+        return Revision(str(found["commit"]), from_iso(str(found["at"])))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def git_folder_of(path: Path) -> Path | None:
+    """Return the git folder of the checkout that holds a file or folder, None outside one."""
+    for folder in (path, *path.parents):
+        found = folder / ".git"
+        if found.is_dir():
+            return found
+        if found.is_file():
+            # A worktree's `.git` is a file that names its folder.
+            named = found.read_text().removeprefix("gitdir:").strip()
+            return (folder / named).resolve()
+    return None
+
+
+def git_folders(modules: Iterable[str]) -> set[Path]:
+    """Return the git folders of the checkouts from which these modules were loaded."""
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in set(modules))
+    found = {git_folder_of(Path(file).resolve()) for file in files if file}
+    return {folder for folder in found if folder is not None}
+
+
+def runs_from(repository: Path) -> bool:
+    """Whether this process runs code of a repository: a module, or a place it imports from."""
+    root = str(repository.resolve()) + os.sep
+    files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
+    places = [str(Path(place).resolve()) + os.sep for place in sys.path if place]
+    return any(name.startswith(root) for name in (*files, *places))
+
+
+class Renewal:
+    """Watches marks for one process, and renews the process when one changes."""
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        """Take the git folders; what they say now is the code that this process runs."""
+        self._seen = {folder: _stamp(folder) for folder in folders}
+        self._asked = False
+
+    def look(self) -> bool:
+        """Renew this process where a fix has landed since; True where it is about to end."""
+        if not self._asked and any(_stamp(folder) != seen for folder, seen in self._seen.items()):
+            self._asked = True
+            atexit.register(_start_again)
+            # The polite stop: what is being worked on is finished first.
+            os.kill(os.getpid(), signal.SIGTERM)
+        return self._asked
+
+    def renewed_for(self) -> list[Revision]:
+        """Return the fixes because of which this process may have been started again."""
+        marks = (revision(folder) for folder in self._seen)
+        now = utcnow()
+        return [one for one in marks if one and (now - one.at).total_seconds() < FRESH_S]
+
+
+def _stamp(folder: Path) -> tuple[int, int] | None:
+    try:
+        seen = (folder / MARK).stat()
+    except OSError:
+        return None
+    return seen.st_mtime_ns, seen.st_ino
+
+
+def _start_again() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # its own words
