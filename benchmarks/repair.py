@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from benchmarks.repair_judge import judge
 from homeostat.repair.agent import Apply, Options, RepairOutcome, Status, fix
 from homeostat.repair.evidence import is_test
 from homeostat.repair.failure import Failure
+from homeostat.repair.index import Index
 from homeostat.repair.knowledge import Knowledge
 from homeostat.repair.proof.runs import Runner
 from homeostat.repair.sandbox import Sandbox, find_interpreter
@@ -74,6 +75,7 @@ class Result:
     test: str
     title: str
     reason: str
+    stages: dict[str, float] = field(default_factory=dict)
 
 
 def _run(*words: str, cwd: Path | None = None) -> bool:
@@ -231,7 +233,16 @@ def run_case(package: Package, defect: Defect, node: str, folder: Path, *, histo
         reason if chosen else "; ".join(
             f"{item.candidate.title} → {item.proof.refusal}" for item in outcome.refused[:4]
         ) or outcome.failure,
+        stages_of(outcome),
     )  # fmt: skip
+
+
+def stages_of(outcome: RepairOutcome) -> dict[str, float]:
+    """Return the seconds of each part of a repair, the chosen proof's steps one by one."""
+    found = {name: round(value, 2) for name, value in outcome.timings.items()}
+    for step in outcome.chosen.proof.steps if outcome.chosen else ():
+        found[f"step {step.name}"] = round(step.seconds, 2)
+    return found
 
 
 def _judged(package: Package, defect: Defect, outcome: RepairOutcome) -> tuple[bool, str]:
@@ -249,10 +260,24 @@ def _four(outcome: RepairOutcome, *, right: bool) -> str:
 
 
 def _visible(package: Package, node: str) -> dict[str, str | None]:
-    """Hide every test file but the failing one; what holds no passing test is support."""
+    """Hide every test file but the failing one and what it imports; the rest is support."""
     files = {item.split("::")[0] for item in package.good.collected}
-    mine = node.split("::", maxsplit=1)[0]
-    return {path: None for path in files if path != mine and is_test(path)}
+    index = Index(package.tree)
+    shown, waiting = set(), [node.split("::", maxsplit=1)[0]]
+    while waiting:
+        path = waiting.pop()
+        parsed = None if path in shown else index.parsed(path)
+        shown.add(path)
+        for use in parsed.imports if parsed else ():
+            module = index.absolute(use)
+            tails = {module, f"{module}.{use.name}"}
+            waiting += [other for other in files if _ends(index.dotted(other), tails)]
+    return {path: None for path in files if path not in shown and is_test(path)}
+
+
+def _ends(dotted: str, tails: set[str]) -> bool:
+    """Whether a module may be imported under one of the names, from whatever folder."""
+    return any(dotted == tail or dotted.endswith(f".{tail}") for tail in tails)
 
 
 def _write(repository: Path, changes: dict[str, str | None]) -> None:

@@ -23,7 +23,7 @@ from homeostat.settings import settings
 ENTRY_POINTS = "homeostat.components"
 #: Rooms of the wings that hold no component of their own.
 NOT_COMPONENTS = frozenset(
-    {"flow", "health", "market", "models", "signals", "venue", "replay", "backtest"}
+    {"authority", "flow", "health", "market", "models", "signals", "venue", "replay", "backtest"}
 )
 
 _HOUSE = Path(__file__).parent

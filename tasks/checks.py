@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from homeostat import registry
 from homeostat.clock import from_iso, utcnow
 from homeostat.component import ComponentSpec
-from homeostat.incidents.lifecycle import healthy_run
+from homeostat.incidents.recovery import healthy_run
 from homeostat.registry import LoadFailure
 from homeostat.store.timing import RepeatKind, note_repeat
 from homeostat.supervision.check import (
@@ -35,7 +35,7 @@ class CheckTask(HomeostatTask):
     """Runs one check; a failure is recorded on the run, the lease and as an incident."""
 
     abstract = True
-    fail_after: ClassVar[int] = 1
+    recover_after: ClassVar[int] = 1
 
     def repeat_kind(self, kwargs: Mapping[str, Any]) -> RepeatKind:
         """Return why this message asks for a tick that has run already.
@@ -80,7 +80,7 @@ def check(self: CheckTask, **kwargs: Any) -> None:
     try:
         with self.unit_of_work() as session:
             if run_check(session, component, tick) is not None:
-                healthy_run(session, self.component)
+                healthy_run(session, self.component, recover_after=self.recover_after)
     except IntegrityError:
         # Another worker recorded the same tick between our look and our commit.
         with self.unit_of_work() as session:
@@ -101,6 +101,7 @@ def register(name: str, spec: ComponentSpec | None) -> None:
             "abstract": True,
             "component": name,
             "fail_after": spec.thresholds.fail_after if spec else 1,
+            "recover_after": spec.thresholds.recover_after if spec else 1,
             "__module__": __name__,
         },
     )

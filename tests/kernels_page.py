@@ -177,8 +177,8 @@ def _honesty() -> str:
     rows = [
         "## The honesty matrix\n",
         (
-            "Each kernel is broken on purpose in three ways, and none of them may come out as RUNNING; "
-            "the kernel as it ships must (`pytest tests -k honesty`).\n"
+            "Each kernel is broken on purpose in three ways, and none of them may come out as "
+            "RUNNING; the kernel as it ships must (`pytest tests -k honesty`).\n"
         ),
         f"| kernel | {' | '.join(KINDS)} |",
         "|---|" + "---|" * len(KINDS),

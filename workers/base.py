@@ -52,6 +52,8 @@ class HomeostatTask(Task):
     #: The component whose work this is, for its incidents.
     component: ClassVar[str] = ""
     severity: ClassVar[str] = "critical"
+    #: Failures in a row until they are an incident that is opened.
+    fail_after: ClassVar[int] = 1
 
     def before_start(self, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Refuse an unsigned message for a task that must be signed."""
@@ -116,7 +118,7 @@ class HomeostatTask(Task):
                 failure = Failure.from_exception(
                     exc, source="task", component=self.component or name, task=name
                 )
-                report(session, failure, severity=self.severity)
+                report(session, failure, severity=self.severity, fail_after=self.fail_after)
                 # What failed because a server was away stays open, and the sweeper sends it again.
                 if (job_id := kwargs.get("job_id")) and not isinstance(exc, TRANSIENT):
                     jobs.finish(session, str(job_id), error=repr(exc)[:2000])

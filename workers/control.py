@@ -23,6 +23,8 @@ from workers.dispatch import CeleryDispatcher
 MAIN = "main"
 #: The name of the fix worker's node.
 FIX = "fix"
+#: The name of the models worker's node; it runs where the extra `deep` is installed.
+MODELS = "models"
 
 
 def client_app() -> Celery:

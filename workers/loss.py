@@ -23,6 +23,7 @@ from celery.worker import state
 from celery.worker.request import Request
 
 from homeostat.errors import HomeostatError
+from homeostat.incidents import surroundings
 from homeostat.incidents.failure import Failure, Source
 from homeostat.store import jobs
 from homeostat.store.database import transaction
@@ -34,6 +35,21 @@ log = logging.getLogger(__name__)
 _GONE = (WorkerLostError, SystemExit, KeyboardInterrupt)
 #: What is no failure, or one that Celery hands to the task's own `on_failure`.
 _TOLD_ELSEWHERE = (TimeLimitExceeded, Terminated, Retry, Ignore, Reject)
+
+
+class _Memory:
+    """Whether the kernel killed for want of memory since it was last asked."""
+
+    def __init__(self) -> None:
+        self._kills = surroundings.oom_kills()
+
+    def ran_out(self) -> bool:
+        """Tell whether a process of this machine was killed for want of memory meanwhile."""
+        before, self._kills = self._kills, surroundings.oom_kills()
+        return before is not None and self._kills is not None and self._kills > before
+
+
+_memory = _Memory()
 
 
 class WatchedRequest(Request):
@@ -61,6 +77,8 @@ class WatchedRequest(Request):
 
     def _report_loss(self, error: BaseException) -> None:
         how = str(error).split(" Job:")[0] or type(error).__name__
+        if _memory.ran_out():
+            how += " The kernel killed a process for want of memory just then."
         lost = f"A pool process was lost while it ran {self.task_name}"
         if not self.task.retry_on_worker_lost:
             self._report("PoolChildLostError", f"{lost}; it is not run again. {how}")

@@ -46,7 +46,11 @@ SIGN_S = 10
 _TICK_S = 1.0
 
 #: The process → the node name of the Celery worker that it runs.
-NODES = {"worker": control.MAIN, "fix_worker": control.FIX}
+NODES = {
+    "worker": control.MAIN,
+    "fix_worker": control.FIX,
+    "models_worker": control.MODELS,
+}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ reverse order of `priority`: workers first, Redis last.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import sys
@@ -94,9 +95,19 @@ def processes(settings: Settings) -> list[Process]:
             "workers.beat",
         ),
         worker("fix_worker", control.FIX, (queues.FIX_ANALYSIS,), 1),
-        worker("worker", control.MAIN, queues.MAIN_QUEUES, settings.worker_concurrency),
+        *_main_workers(settings.worker_concurrency),
     ]
     return table
+
+
+def _main_workers(size: int) -> list[Process]:
+    """Return the main worker, and a worker of their own for the long trainings of `[deep]`."""
+    if importlib.util.find_spec("neuralforecast") is None:
+        return [worker("worker", control.MAIN, (*queues.MAIN_QUEUES, queues.MODELS), size)]
+    return [
+        worker("models_worker", control.MODELS, (queues.MODELS,), 1),
+        worker("worker", control.MAIN, queues.MAIN_QUEUES, size),
+    ]
 
 
 def write_configuration(settings: Settings) -> Path:

@@ -18,6 +18,8 @@ UPKEEP = "upkeep"
 MODELS = "models"
 
 #: The queues of the main worker; `fix_analysis` has a worker of its own and is never starved.
+#: A training is a process of its own, so the main worker only waits for it; where the extra
+#: `deep` is installed, its long trainings have a worker of their own too.
 MAIN_QUEUES = (CHECKS, TRADE, INCIDENTS, CHAOS, UPKEEP)
 ALL_QUEUES = (*MAIN_QUEUES, FIX_ANALYSIS, MODELS)
 

@@ -83,6 +83,7 @@ def checks(settings: Settings) -> dict[str, Callable[[], bool]]:
         "observer": lambda: observer_watches(pid_of(settings).get("observer", 0)),
         "worker": lambda: bool(control.pings([control.MAIN])),
         "fix_worker": lambda: bool(control.pings([control.FIX])),
+        "models_worker": lambda: bool(control.pings([control.MODELS])),
         "beat": lambda: beat_is_active(pid_of(settings).get("beat", 0)),
         "flower": lambda: answers_http(settings.flower_port, "/healthcheck"),
         "api": lambda: answers_http(settings.api_port),

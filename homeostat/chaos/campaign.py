@@ -33,15 +33,19 @@ def run_waves(
     """
     results = []
     for wave in waves:
-        for scenario in wave.scenarios:
+        for batch in wave.batches:
             if not may_begin():
-                results.append(_skipped(scenario, wave.number, "the time was up"))
+                results += [_skipped(one, wave.number, "the time was up") for one in batch]
                 continue
             logs = forensics.log_sizes(ground.settings)
-            result = engine.run(scenario, ground, load, wave=wave.number, progress=progress)
-            _with_control(result, controls.get(scenario.id))
-            forensics.save(ground.settings, run_id, scenario, result, logs)
-            results.append(result)
+            for scenario, result in zip(
+                batch,
+                engine.run(batch, ground, load, wave=wave.number, progress=progress),
+                strict=True,
+            ):
+                _with_control(result, controls.get(scenario.id))
+                forensics.save(ground.settings, run_id, scenario, result, logs)
+                results.append(result)
     return results
 
 

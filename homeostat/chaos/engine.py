@@ -1,4 +1,4 @@
-"""Runs one scenario: steady state, fault, watching, rollback, the ledger, the outcome.
+"""Runs scenarios: steady state, fault, watching, rollback, the ledger, the outcome.
 
 The engine believes nobody: the fault must be seen to have happened, the incident must be a row,
 the remedy must have left a trace, and the effects are counted in their own ledger.
@@ -6,33 +6,22 @@ the remedy must have left a trace, and the effects are counted in their own ledg
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-
-from pydantic import JsonValue
-from sqlalchemy import select
 
 from homeostat.chaos import load as loading
 from homeostat.chaos import watchdog
 from homeostat.chaos.faults import FAULTS, Fault, FaultNotPossibleError, Plan
-from homeostat.chaos.ground import Ground, await_true, beats, born
+from homeostat.chaos.ground import Ground, await_true, beats
 from homeostat.chaos.load import Line, Load
-from homeostat.chaos.scenario import (
-    FaultWindow,
-    Outcome,
-    Proof,
-    Remedy,
-    Scenario,
-    ScenarioResult,
-    Step,
-)
+from homeostat.chaos.scenario import FaultWindow, Outcome, Proof, Scenario, ScenarioResult
 from homeostat.chaos.steady_state import SteadyState
+from homeostat.chaos.watch import NO_TRACE, Watch
 from homeostat.clock import utcnow
-from homeostat.errors import StoreUnavailableError
 from homeostat.store import effects
 from homeostat.store.database import reading
-from homeostat.store.incidents import Incident
 
 #: How long steady state may take to be there before the fault, in seconds.
 STEADY_BEFORE_S = 45.0
@@ -53,103 +42,84 @@ Progress = Callable[[str], None]
 
 
 @dataclass
-class Watch:
-    """What was seen since the fault; each moment is set once."""
+class _Ready:
+    """A scenario whose fault is planned and has not struck yet."""
 
     scenario: Scenario
     fault: Fault
     plan: Plan
-    at: datetime
-    steady: SteadyState
-    noticed: Proof | None = None
-    healed: Proof | None = None
-    steady_proof: Proof | None = None
-    first_effect_at: datetime | None = None
-    timeline: list[Step] = field(default_factory=list)
-
-    def note(self, what: str, at: datetime | None = None, **detail: JsonValue) -> None:
-        """Add a line to the timeline."""
-        at = at or utcnow()
-        seconds = (at - self.at).total_seconds()
-        self.timeline.append(Step(at=at, seconds=seconds, what=what, detail=detail))
-
-    def look(self) -> bool:
-        """Look once at everything that is still missing; whether nothing is."""
-        if self.noticed is None and (proof := _noticed(self.scenario, self.at)):
-            self.noticed = proof
-            self.note("noticed", proof.at, **proof.observed)
-        if self.healed is None:
-            proof = self.fault.remedied(self.plan)
-            if proof is not None and proof.held:
-                self.healed = proof
-                self.note("remedied", self.healed_at(), **proof.observed)
-        if self.first_effect_at is None:
-            self.first_effect_at = _first_effect(self.at)
-        if self.steady_proof is None or not self.steady_proof.held:
-            proof = self.steady.look()
-            if proof.held:
-                self.note("steady state", proof.at)
-            self.steady_proof = proof
-        return self.complete
-
-    @property
-    def complete(self) -> bool:
-        """Whether everything that this scenario asks for was seen."""
-        noticed = not self.scenario.noticed_by or self.noticed is not None
-        healed = self.healed is not None or self.scenario.remedy in _NO_TRACE
-        steady = self.steady_proof is not None and self.steady_proof.held
-        return noticed and healed and steady
-
-    def healed_at(self) -> datetime:
-        """When the remedy was done: a new process's birth, by the kernel's record, else now."""
-        now = utcnow()
-        if self.healed is None or self.scenario.remedy is not Remedy.PROCESS_RESTART:
-            return now
-        pids = [pid for pid in self.healed.observed.values() if isinstance(pid, int)]
-        moments = [moment for pid in pids if (moment := born(pid)) and moment > self.at]
-        return max(moments, default=now)
-
-
-#: Remedies whose only trace is the ledger itself: nothing is lost and nothing is doubled.
-_NO_TRACE = frozenset({Remedy.DEDUPLICATION, Remedy.REPORT})
+    result: ScenarioResult
+    began: datetime
 
 
 def run(
-    scenario: Scenario,
+    scenarios: Sequence[Scenario],
     ground: Ground,
     load: Load,
     *,
     wave: int = 1,
     progress: Progress = lambda _line: None,
-) -> ScenarioResult:
-    """Run one scenario on a running stack under load, and return what became of it."""
-    result = ScenarioResult(
+) -> list[ScenarioResult]:
+    """Run scenarios at the same moment on a running stack under load; return what became of each.
+
+    Steady state comes back when the slowest has healed, so the longest bound holds for them all.
+    """
+    bound_s = max(scenario.bound_s for scenario in scenarios)
+    results = [_unrun(scenario, wave, bound_s) for scenario in scenarios]
+    began = utcnow()
+    before = await_steady(ground, load, began)
+    planned = [
+        _planned(scenario, result, before, ground, load, began)
+        for scenario, result in zip(scenarios, results, strict=True)
+    ]
+    ready = [one for one in planned if one is not None]
+    if ready:
+        progress("; ".join(f"{one.scenario.id}: {one.scenario.title}" for one in ready))
+        with ThreadPoolExecutor(len(ready)) as pool:
+            list(pool.map(lambda one: _carry_out(one, ground, load), ready))
+    for result in results:
+        progress(f"{result.id}: {result.outcome}" + "".join(f"; {why}" for why in result.reasons))
+    return results
+
+
+def _unrun(scenario: Scenario, wave: int, bound_s: float) -> ScenarioResult:
+    return ScenarioResult(
         id=scenario.id,
         title=scenario.title,
         group=scenario.group,
         wave=wave,
         severity=scenario.severity,
         outcome=Outcome.SKIPPED,
-        bound_s=scenario.bound_s,
+        bound_s=bound_s,
     )
-    fault = FAULTS[scenario.fault](ground, load, scenario.target, scenario.arguments)
-    began = utcnow()
-    before = await_steady(ground, load, began)
+
+
+def _planned(
+    scenario: Scenario,
+    result: ScenarioResult,
+    before: Proof,
+    ground: Ground,
+    load: Load,
+    began: datetime,
+) -> _Ready | None:
+    """Plan the fault; None, with the reason in the result, where it may not or cannot strike."""
     result.steady_before = before
     if not before.held:
         result.reasons.append(f"steady state did not hold before: {before.observed['problems']}")
-        return result
+        return None
+    fault = FAULTS[scenario.fault](ground, load, scenario.target, scenario.arguments)
     try:
-        plan = fault.plan()
+        return _Ready(scenario, fault, fault.plan(), result, began)
     except FaultNotPossibleError as error:
         result.reasons.append(str(error))
-        return result
-    progress(f"{scenario.id}: {scenario.title}")
-    with watchdog.armed(plan.undo, ground, deadline_s=2 * scenario.bound_s + GRACE_S):
-        watch = _strike_and_watch(scenario, fault, plan, ground, load, result)
-    _settle(watch, load, result, began)
-    progress(f"{scenario.id}: {result.outcome}" + "".join(f"; {why}" for why in result.reasons))
-    return result
+        return None
+
+
+def _carry_out(ready: _Ready, ground: Ground, load: Load) -> None:
+    deadline_s = 2 * ready.result.bound_s + GRACE_S
+    with watchdog.armed(ready.plan.undo, ground, deadline_s=deadline_s):
+        watch = _strike_and_watch(ready, ground, load)
+    _settle(watch, load, ready.result, ready.began)
 
 
 def await_steady(ground: Ground, load: Load, since: datetime) -> Proof:
@@ -167,14 +137,8 @@ def await_steady(ground: Ground, load: Load, since: datetime) -> Proof:
     return last
 
 
-def _strike_and_watch(
-    scenario: Scenario,
-    fault: Fault,
-    plan: Plan,
-    ground: Ground,
-    load: Load,
-    result: ScenarioResult,
-) -> Watch:
+def _strike_and_watch(ready: _Ready, ground: Ground, load: Load) -> Watch:
+    scenario, fault, plan, result = ready.scenario, ready.fault, ready.plan, ready.result
     at = utcnow()
     try:
         fault.strike(plan)
@@ -186,7 +150,7 @@ def _strike_and_watch(
     if result.happened.held:
         # A control has failed once its bound is over; how late it would be is of no use.
         overtime = OVERTIME if ground.settings.recovery else 0.0
-        for _ in beats(scenario.bound_s * (1 + overtime)):
+        for _ in beats(result.bound_s * (1 + overtime)):
             if watch.look():
                 break
     return watch
@@ -196,7 +160,7 @@ def _settle(watch: Watch, load: Load, result: ScenarioResult, began: datetime) -
     """Let the ledger drain, compare it, and draw the conclusion."""
     result.noticed = watch.noticed or _unseen(f"an incident of {watch.scenario.noticed_by}")
     result.healed = watch.healed or _unseen(f"the remedy {watch.scenario.remedy}")
-    if watch.complete and watch.scenario.remedy in _NO_TRACE:
+    if watch.complete and watch.scenario.remedy in NO_TRACE:
         result.healed = None
     if not watch.scenario.noticed_by:
         result.noticed = None
@@ -233,14 +197,14 @@ def _outcome(scenario: Scenario, result: ScenarioResult) -> tuple[Outcome, list[
     reasons = []
     if scenario.noticed_by and not (result.noticed and result.noticed.held):
         reasons.append(f"nobody noticed ({scenario.noticed_by} opened no incident)")
-    if scenario.remedy not in _NO_TRACE and not (result.healed and result.healed.held):
+    if scenario.remedy not in NO_TRACE and not (result.healed and result.healed.held):
         reasons.append(f"the remedy {scenario.remedy} did not act")
     if result.heal_s is None:
         problems = result.steady_after.observed["problems"] if result.steady_after else "not looked"
         reasons.append(f"steady state did not return: {problems}")
-    elif result.heal_s > scenario.bound_s:
+    elif result.heal_s > result.bound_s:
         took = f"{result.heal_s:.1f} s"
-        reasons.append(f"steady state took {took} and the bound is {scenario.bound_s:g} s")
+        reasons.append(f"steady state took {took} and the bound is {result.bound_s:g} s")
     if result.lost:
         reasons.append(f"{result.lost} effects were lost")
     if result.doubled:
@@ -250,43 +214,6 @@ def _outcome(scenario: Scenario, result: ScenarioResult) -> tuple[Outcome, list[
 
 def _unseen(what: str) -> Proof:
     return Proof(claim=what, held=False, at=utcnow())
-
-
-def _noticed(scenario: Scenario, since: datetime) -> Proof | None:
-    """Return the incident of the named source and component that was seen since the fault."""
-    if not scenario.noticed_by:
-        return None
-    source, _, component = scenario.noticed_by.partition(":")
-    statement = (
-        select(Incident)
-        .where(
-            Incident.source == source,
-            Incident.component == component,
-            Incident.last_seen_at >= since,
-        )
-        .order_by(Incident.last_seen_at)
-    )
-    try:
-        with reading() as session:
-            incident = session.scalars(statement).first()
-    except StoreUnavailableError:
-        return None
-    if incident is None:
-        return None
-    observed: dict[str, JsonValue] = {
-        "incident": incident.id,
-        "label": incident.label,
-        "message": incident.message,
-    }
-    return Proof(claim="an incident stands", held=True, observed=observed, at=incident.last_seen_at)
-
-
-def _first_effect(since: datetime) -> datetime | None:
-    try:
-        with reading() as session:
-            return effects.first_after(session, since)
-    except StoreUnavailableError:
-        return None
 
 
 def _drained(lines: list[Line]) -> bool:

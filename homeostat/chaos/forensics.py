@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
@@ -42,6 +43,11 @@ def save(
     (folder / "summary.md").write_text(summary(scenario, result), encoding="utf-8")
     result.forensics = str(folder.relative_to(settings.state_dir))
     return folder
+
+
+def runs(settings: Settings) -> Counter[str]:
+    """Return how often each scenario ran on this state folder, by its id."""
+    return Counter(path.parent.name for path in (settings.state_dir / "chaos").glob("*/*/result.json"))
 
 
 def _write(path: Path, value: JsonValue) -> None:

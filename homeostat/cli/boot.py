@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -19,14 +20,24 @@ def command(
 ) -> None:
     """Boot every component with evidence; exit code 1 unless every one is RUNNING."""
     if as_json:
-        report = boot()
+        report = boot(send=_send)
         typer.echo(report.model_dump_json())
     else:
-        report = boot(on_row=_line)
+        report = boot(on_row=_line, send=_send)
         _summary(report)
     everything = [*report.components, *report.subsystems]
     if any(row.state is not State.RUNNING for row in everything):
         raise typer.Exit(1)
+
+
+def _send(job_ids: Iterable[str]) -> None:
+    """Send the analysis of a failed boot at once, where anybody is there to take it."""
+    ids = tuple(job_ids)
+    if not ids:
+        return
+    from workers import control, dispatch
+
+    dispatch.send_jobs(dispatch.CeleryDispatcher(control.client_app()), ids)
 
 
 def _line(row: BootRow) -> None:

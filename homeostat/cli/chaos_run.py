@@ -55,7 +55,7 @@ def run_scenarios(
     run_id = new_id()
     history = chosen.ensure_state_dir() / "chaos" / run_id / "history.jsonl"
     with a_stack(chosen, progress), Load(history, rate_per_s=rate) as load:
-        wave = Wave(1, tuple(scenarios))
+        wave = Wave(1, tuple((scenario,) for scenario in scenarios))
         ground = Ground(chosen)
         return campaign.run_waves(
             [wave], ground, load, run_id=run_id, controls={}, progress=progress

@@ -126,26 +126,27 @@ def _here(name: str) -> CheckRun:
     """Run the check in this process; a failure becomes an incident as it would in a worker."""
     from homeostat import registry
     from homeostat.incidents.failure import Failure
-    from homeostat.incidents.lifecycle import healthy_run
     from homeostat.incidents.recognition import report
+    from homeostat.incidents.recovery import healthy_run
     from homeostat.store.database import transaction
     from homeostat.supervision import check
 
     component: Component = registry.find(name)
+    thresholds = component.spec.thresholds
     tick = _tick(name)
     try:
         with transaction() as session:
             check.run_check(session, component, tick)
-            healthy_run(session, name)
+            healthy_run(session, name, recover_after=thresholds.recover_after)
     except StoreUnavailableError:
         raise
     except Exception as error:  # noqa: BLE001  # a component may raise anything
         reason = f"{type(error).__name__}: {error}"
         failure = Failure.from_exception(error, source="task", component=name)
         with transaction() as session:
-            fail_after = component.spec.thresholds.fail_after
+            fail_after = thresholds.fail_after
             check.record_failure(session, name, tick, reason, fail_after=fail_after)
-            report(session, failure)
+            report(session, failure, fail_after=fail_after)
     run = _row(tick.entry, tick.due_at)
     if run is None:
         raise HomeostatError(f"The check of {name} left no row; this is a defect of Homeostat.")

@@ -62,16 +62,18 @@ def findings() -> Iterator[Finding]:
         yield _look("database", _database, "check HOMEOSTAT_DATABASE_URL and the server")
         yield _look("broker", _broker, "check HOMEOSTAT_BROKER_URL and the server")
     yield _program("git", "the coding agent works on a git checkout", needed=True)
+    to_do = "apt-get install libgomp1: without it the signals are the baseline's"
+    yield _look("LightGBM", _lightgbm, to_do, needed=False)
     yield _program("bwrap", "apt-get install bubblewrap: without it no fix is proved")
     yield _program("espeak-ng", "apt-get install espeak-ng: without it the voice is mute")
     yield _program("chromium", "apt-get install chromium: without it the pages are not tested")
 
 
-def _look(what: str, look: Callable[[], str], to_do: str) -> Finding:
+def _look(what: str, look: Callable[[], str], to_do: str, *, needed: bool = True) -> Finding:
     try:
-        return Finding(what, True, True, look())
+        return Finding(what, True, needed, look())
     except HomeostatError as error:
-        return Finding(what, False, True, str(error), to_do)
+        return Finding(what, False, needed, str(error), to_do)
 
 
 def _settings() -> str:
@@ -116,6 +118,12 @@ def _broker() -> str:
     if not path.exists():
         raise HomeostatError(f"{path} is missing; run `make install` again.")
     return f"embedded, not running ({path.name})"
+
+
+def _lightgbm() -> str:
+    from homeostat.trading.models.boosted import library
+
+    return f"version {library().__version__}"
 
 
 def _program(name: str, to_do: str, *, needed: bool = False) -> Finding:

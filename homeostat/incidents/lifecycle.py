@@ -20,9 +20,6 @@ from homeostat.errors import HomeostatError
 from homeostat.incidents import notices
 from homeostat.store.incidents import Incident, TimelineEntry
 
-#: Healthy runs in a row after which an incident that nobody works on is over.
-HEALTHY_RUNS = 3
-
 
 class State(StrEnum):
     """Where an incident stands. PENDING is below the component's threshold: counted, not opened."""
@@ -192,11 +189,18 @@ def resolve(session: Session, incident_id: str, *, actor: str, reason: str = "")
 
 
 def reopen(
-    session: Session, incident_id: str, *, actor: str, reason: str = "", recurred: bool = False
+    session: Session,
+    incident_id: str,
+    *,
+    actor: str,
+    reason: str = "",
+    recurred: bool = False,
+    pending: bool = False,
 ) -> bool:
     """Open a resolved incident again; False where another process did so first.
 
-    Raises StepRefusedError where the incident is open, or a newer one of its signature is.
+    With `pending` it is only counted on, below its component's threshold. Raises
+    StepRefusedError where it is open, or a newer one of its signature is.
     """
     incident = find(session, incident_id)
     if incident.resolved_at is None:
@@ -210,13 +214,13 @@ def reopen(
         raise StepRefusedError(f"Incident {newer} of the same signature is open already.")
     now = utcnow()
     since = incident.state_since
+    to_state = State.PENDING if pending else State.OPEN
     values = {
-        "state": State.OPEN,
+        "state": to_state,
         "state_since": now,
-        "opened_at": now,
         "resolved_at": None,
         "resolved_by": None,
-        "openings": Incident.openings + 1,
+        "failures_in_row": 0,
         "healthy_runs": 0,
         "announced": False,
         "acknowledged_by": None,
@@ -224,16 +228,18 @@ def reopen(
         "reminded_at": None,
         "reminders": 0,
     }
+    if not pending:
+        values |= {"opened_at": now, "openings": Incident.openings + 1}
     if not _compare_and_set(session, incident, State.RESOLVED, values):
         return False
     session.refresh(incident)
     record(
         session,
         incident,
-        "reopened",
+        "pending" if pending else "reopened",
         actor=actor,
         from_state=State.RESOLVED,
-        to_state=State.OPEN,
+        to_state=to_state,
         seconds=(now - since).total_seconds(),
         at=now,
         detail={"reason": reason or ("it happened again" if recurred else "")},
@@ -265,35 +271,3 @@ def acknowledge(session: Session, incident_id: str, *, actor: str, note: str = "
     session.refresh(incident)
     seconds = (now - incident.opened_at).total_seconds()
     record(session, incident, "acknowledged", actor=actor, seconds=seconds, detail={"note": note})
-
-
-def healthy_run(session: Session, component: str, *, needed: int = HEALTHY_RUNS) -> list[str]:
-    """Count one healthy run of a component; return the incidents that it resolved.
-
-    After `needed` healthy runs in a row an incident is over, unless a repair is at work on it.
-    One UPDATE where the component has no open incident.
-    """
-    statement = (
-        update(Incident)
-        .where(
-            Incident.component == component,
-            Incident.resolved_at.is_(None),
-            Incident.state.not_in(IN_REPAIR),
-        )
-        .values(healthy_runs=Incident.healthy_runs + 1)
-        .returning(Incident.id, Incident.healthy_runs, Incident.state)
-        .execution_options(synchronize_session=False)
-    )
-    resolved = []
-    for incident_id, runs, state in session.execute(statement).all():
-        enough = runs >= needed or state == State.PENDING
-        if enough and transition(
-            session,
-            incident_id,
-            State.RESOLVED,
-            actor="auto",
-            event="auto-resolved",
-            detail={"healthy_runs": runs},
-        ):
-            resolved.append(incident_id)
-    return resolved

@@ -7,9 +7,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, func, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session
 
 from homeostat.clock import new_id, utcnow
@@ -17,6 +15,7 @@ from homeostat.incidents import (
     background,
     budgets,
     bundle,
+    counting,
     flapping,
     grouping,
     lifecycle,
@@ -28,7 +27,7 @@ from homeostat.incidents.lifecycle import State
 from homeostat.incidents.redaction import redactor
 from homeostat.incidents.signature import Signature, signature_of
 from homeostat.store import jobs
-from homeostat.store.incidents import Bundle, Incident, OccurrenceCount, Sighting
+from homeostat.store.incidents import Bundle, Incident
 
 #: The task that analyses an opened incident, and its queue.
 ANALYSE = "fix_analysis.analyse"
@@ -37,8 +36,6 @@ ACTOR = "recognition"
 
 #: A failure that comes back within this time reopens its incident; later it is a new one.
 REOPEN_WITHIN = timedelta(days=14)
-#: Width of a fresh occurrence count, in seconds; `homeostat.incidents.upkeep` rolls them up.
-FRESH_S = 60
 LONGEST_MESSAGE = 2_000
 MILESTONES = frozenset({10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000})
 
@@ -55,65 +52,38 @@ def report(
 
     The failure is added to the open incident of its signature, or reopens one that was resolved
     lately, or opens a new one. Opening writes the diagnostic bundle, the timeline, the notice and
-    one analysis job in the same transaction. Below `fail_after` occurrences in a row the incident
-    is PENDING: counted, not yet opened. `sighting` is the reporter's own key for this one failure
-    (a task's id, say): a second report of the same key counts nothing.
+    one analysis job in the same transaction. Below `fail_after` failures in a row (without a
+    healthy run between them) the incident is PENDING: counted, not yet opened. `sighting` is the
+    reporter's own key for this one failure (a task's id, say): a second report of the same key
+    counts nothing.
     """
     severity = Severity(severity)
     signature = signature_of(failure)
     if sighting is not None:
-        known = _sighted(session, sighting)
+        known = counting.sighted(session, sighting)
         if known is not None:
             return known
     incident = _counted_on_open(session, failure, signature, severity)
     if incident is None:
-        incident = _reopened(session, failure, signature) or _opened(
+        incident = _reopened(session, failure, signature, fail_after) or _opened(
             session, failure, signature, severity, fail_after
         )
-    _count(session, incident, failure)
+    counting.count(session, incident, failure)
     if sighting is not None:
-        _bind_sighting(session, sighting, incident)
-    if incident.state == State.PENDING and incident.occurrences >= fail_after:
-        lifecycle.transition(session, incident.id, State.OPEN, actor=ACTOR, event="opened")
-        _open(session, incident, failure, utcnow())
+        counting.bind_sighting(session, sighting, incident)
+    if incident.state == State.PENDING and incident.failures_in_row >= fail_after:
+        _open_pending(session, incident, failure)
     elif incident.occurrences in MILESTONES:
         detail = {"occurrences": incident.occurrences}
         lifecycle.record(session, incident, "recurred", actor=ACTOR, detail=detail)
     return incident
 
 
-def _insert(session: Session, model: type) -> Any:
-    postgresql = session.get_bind().dialect.name == "postgresql"
-    return postgresql_insert(model) if postgresql else sqlite_insert(model)
-
-
-def _sighted(session: Session, key: str) -> Incident | None:
-    """Claim the key; return the incident that it was counted on where it was claimed before."""
-    statement = (
-        _insert(session, Sighting)
-        .values(key=key[:255], at=utcnow())
-        .on_conflict_do_nothing(index_elements=["key"])
-        .returning(Sighting.key)
-    )
-    if session.execute(statement).scalar() is not None:
-        return None
-    seen = session.get(Sighting, key[:255])
-    return session.get(Incident, seen.incident_id) if seen and seen.incident_id else None
-
-
-def _bind_sighting(session: Session, key: str, incident: Incident) -> None:
-    session.execute(
-        update(Sighting)
-        .where(Sighting.key == key[:255])
-        .values(incident_id=incident.id)
-        .execution_options(synchronize_session=False)
-    )
-
-
 def _add_one(failure: Failure, severity: Severity) -> dict[str, Any]:
     worse = [other for other in Severity if other.priority < severity.priority]
     return {
         "occurrences": Incident.occurrences + 1,
+        "failures_in_row": Incident.failures_in_row + 1,
         "healthy_runs": 0,
         "last_seen_at": _later(failure.occurred_at),
         "severity": _raised_severity(severity, worse),
@@ -167,8 +137,13 @@ def _rekey(session: Session, incident: Incident, signature: Signature) -> None:
     lifecycle.record(session, incident, "rekeyed", actor=ACTOR, detail=detail)
 
 
-def _reopened(session: Session, failure: Failure, signature: Signature) -> Incident | None:
-    """Reopen the incident of this signature that was resolved last, if that was lately."""
+def _reopened(
+    session: Session, failure: Failure, signature: Signature, fail_after: int
+) -> Incident | None:
+    """Reopen the incident of this signature that was resolved last, if that was lately.
+
+    Below the threshold it is PENDING again, and not reopened yet.
+    """
     statement = (
         select(Incident)
         .where(
@@ -182,18 +157,34 @@ def _reopened(session: Session, failure: Failure, signature: Signature) -> Incid
     if incident is None or incident.state != State.RESOLVED:
         return None
     try:
-        won = lifecycle.reopen(session, incident.id, actor=ACTOR, recurred=True)
+        won = lifecycle.reopen(
+            session, incident.id, actor=ACTOR, recurred=True, pending=fail_after > 1
+        )
     except lifecycle.StepRefusedError:
         won = False
     if not won:
         # Another worker reopened it first; this failure is one more occurrence.
         return _add(session, failure, Severity(incident.severity), Incident.id == incident.id)
     reopened = _add(session, failure, Severity(incident.severity), Incident.id == incident.id)
-    if reopened is not None:
+    if reopened is not None and reopened.state == State.OPEN:
         reopened.replay_key = signature.replay_key
         flapping.note_opening(session, reopened)
         _open(session, reopened, failure, utcnow())
     return reopened
+
+
+def _open_pending(session: Session, incident: Incident, failure: Failure) -> None:
+    """Open an incident that has reached its component's threshold."""
+    event = "reopened" if incident.openings else "opened"
+    if not lifecycle.transition(session, incident.id, State.OPEN, actor=ACTOR, event=event):
+        return
+    incident.openings += 1
+    incident.opened_at = incident.state_since
+    incident.replay_key = signature_of(failure).replay_key
+    session.flush()
+    if event == "reopened":
+        flapping.note_opening(session, incident)
+    _open(session, incident, failure, incident.opened_at)
 
 
 def reopen_by_hand(session: Session, incident_id: str, *, actor: str, reason: str = "") -> bool:
@@ -224,7 +215,7 @@ def _opened(
     incident_id = new_id()
     state = State.OPEN if fail_after <= 1 else State.PENDING
     statement = (
-        _insert(session, Incident)
+        counting.insert_into(session, Incident)
         .values(
             id=incident_id,
             group_key=signature.group_key,
@@ -242,7 +233,8 @@ def _opened(
             state=state,
             state_since=now,
             occurrences=1,
-            openings=1,
+            openings=1 if state is State.OPEN else 0,
+            failures_in_row=1,
             healthy_runs=0,
             opened_at=now,
             first_seen_at=failure.occurred_at,
@@ -299,32 +291,3 @@ def _ask_for_analysis(session: Session, incident: Incident) -> None:
         priority=Severity(incident.severity).priority,
         natural_key=f"{ANALYSE}:{incident.id}:{incident.openings}",
     )
-
-
-def _count(session: Session, incident: Incident, failure: Failure) -> None:
-    """Add one to the count of the present minute."""
-    moment = failure.occurred_at
-    starts_at = datetime.fromtimestamp(moment.timestamp() // FRESH_S * FRESH_S, moment.tzinfo)
-    insert = _insert(session, OccurrenceCount).values(
-        incident_id=incident.id,
-        component=failure.component[:255],
-        width_s=FRESH_S,
-        starts_at=starts_at,
-        count=1,
-        first_at=moment,
-        last_at=moment,
-    )
-    session.execute(
-        insert.on_conflict_do_update(
-            index_elements=["incident_id", "component", "width_s", "starts_at"],
-            set_={"count": OccurrenceCount.count + 1, "last_at": insert.excluded.last_at},
-        )
-    )
-
-
-def total(session: Session, incident_id: str) -> int:
-    """Return the occurrences by the slices of time: the same number as on the incident's row."""
-    statement = select(func.coalesce(func.sum(OccurrenceCount.count), 0)).where(
-        OccurrenceCount.incident_id == incident_id
-    )
-    return int(session.execute(statement).scalar_one())

@@ -128,7 +128,20 @@ def host() -> dict[str, JsonValue]:
         "memory_available_bytes": memory.available,
         "swap_used_bytes": swap.used,
         "disk_free_bytes": disk.free,
+        "oom_kills": oom_kills(),
     }
+
+
+def oom_kills() -> int | None:
+    """Return how many processes the kernel has killed for want of memory since it started.
+
+    None where the kernel does not say (it is Linux's `oom_kill` in /proc/vmstat, since 4.13).
+    """
+    try:
+        with Path("/proc/vmstat").open() as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
+    except (OSError, StopIteration):
+        return None
 
 
 def configuration() -> dict[str, JsonValue]:

@@ -20,8 +20,8 @@ from homeostat.errors import HomeostatError
 from homeostat.incidents import loglines, surroundings
 from homeostat.incidents.digest import Digest
 from homeostat.incidents.failure import Failure, Severity, Source
-from homeostat.incidents.lifecycle import healthy_run
 from homeostat.incidents.recognition import report
+from homeostat.incidents.recovery import healthy_run
 from homeostat.store import database
 from homeostat.store.incidents import Incident
 

@@ -6,6 +6,7 @@ starts one for as long as the booting process lives, and says so in its evidence
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import http.client
 import json
@@ -13,6 +14,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,11 +28,13 @@ from homeostat import registry
 from homeostat.clock import from_iso, new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
 from homeostat.errors import HomeostatError
-from homeostat.supervision import api_access
+from homeostat.supervision import api_access, live
 
 #: What the probe asks for, and the pages and metrics that each cycle reads.
 STATUS = "/api/v1/status"
 READ_EACH_CYCLE = (STATUS, "/api/v1/incidents", "/api/v1/approvals", "/api/v1/audit", "/metrics")
+EVENTS = "/api/v1/events"
+_LISTENING = ": listening from "
 #: An answer that was put together longer ago than this is a stale one.
 FRESH = timedelta(seconds=10)
 #: How long an API that boot starts may take until it answers, in seconds.
@@ -65,6 +70,24 @@ class ApiServer(Component):
 
     def ask(self, path: str, token: str | None) -> Answer:
         """Get one path over the socket; raises ApiUnreachableError."""
+        with self._asked(path, token) as response:
+            return Answer(response.status, response.read())
+
+    def listen(self, token: str | None) -> int:
+        """Open the live events and return the audit row from which on they tell.
+
+        Raises ApiUnreachableError where the stream does not begin as it should.
+        """
+        with self._asked(EVENTS, token) as response:
+            line = response.readline().decode(errors="replace").strip()
+        if response.status != 200 or not line.startswith(_LISTENING):
+            raise ApiUnreachableError(
+                f"The live events began with status {response.status} and {line!r}."
+            )
+        return int(line.removeprefix(_LISTENING))
+
+    @contextmanager
+    def _asked(self, path: str, token: str | None) -> Iterator[http.client.HTTPResponse]:
         url = api_access.address(self.context.settings)
         if url is None:
             raise ApiUnreachableError("No API has said where it listens; run `homeostat up`.")
@@ -75,8 +98,7 @@ class ApiServer(Component):
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         try:
             connection.request("GET", path, headers=headers)
-            response = connection.getresponse()
-            return Answer(response.status, response.read())
+            yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise ApiUnreachableError(
                 f"The API at {url} does not answer ({error}); see `homeostat status`."
@@ -160,6 +182,14 @@ class ApiServer(Component):
             if answer.status != 200 or not answer.body:
                 raise ApiUnreachableError(f"The API answered {path} with status {answer.status}.")
             seconds[path] = round(watch.seconds, 4)
+        watch = Stopwatch()
+        stands_at = asyncio.run(live.newest()).sequence
+        told = self.listen(token)
+        if told < stands_at:
+            raise ApiUnreachableError(
+                f"The live events begin at row {told} of the audit log, which stands at {stands_at}."
+            )
+        seconds[EVENTS] = round(watch.seconds, 4)
         return CycleResult(work=len(seconds), observed={"seconds": seconds})
 
 

@@ -20,11 +20,10 @@ from sqlalchemy.orm import Session
 from homeostat.clock import new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
 from homeostat.errors import HomeostatError
-from homeostat.store import controls, decisions
+from homeostat.store import audit, controls, decisions
 from homeostat.store.audit import AuditRow
 from homeostat.store.checks import CheckRun
 from homeostat.store.decisions import DecisionRecord, Trust
-from homeostat.supervision.ports import AuditLog
 
 _NAME = "kernels.clarity_framework"
 #: Quarantine begins below the floor and ends above the release: the gap keeps it from flapping.
@@ -73,8 +72,9 @@ class ClarityFramework(Component):
         """
         record_id = new_id()
         others: list[JsonValue] = [dict(other) for other in alternatives]
-        log: AuditLog = self.need("kernels.immutable_log")
-        row = log.append(
+        # Written through the store, as the rows of learning and memory are: whoever must say why
+        # it acted must not fall silent with the log's kernel.
+        row = audit.append(
             session,
             actor=component,
             action=action,

@@ -18,6 +18,7 @@ from homeostat.repair.knowledge import Knowledge
 from homeostat.repair.proof.prover import Depth
 from homeostat.settings import Mode
 from homeostat.store import database
+from homeostat.store.audit import AuditRow
 from homeostat.supervision.ports import AuditLog, Governance
 
 ACTOR = "kernels.coding_agent"
@@ -90,10 +91,10 @@ class CodingAgent(Component):
 
         return ruled
 
-    def _log(self, session: Session, outcome: RepairOutcome, incident_id: str) -> None:
+    def _log(self, session: Session, outcome: RepairOutcome, incident_id: str) -> AuditRow:
         log: AuditLog = self.need("kernels.immutable_log")
         title = outcome.chosen.candidate.title if outcome.chosen else ""
-        log.append(
+        return log.append(
             session,
             actor=ACTOR,
             action=ACTION,
@@ -106,8 +107,10 @@ class CodingAgent(Component):
         )  # fmt: skip
 
     def probe(self, session: Session) -> Evidence:
-        """Mend a small repository with a renamed parameter, and see its program pass again."""
-        del session
+        """Mend a small repository with a renamed parameter, and see its program pass again.
+
+        What it did is in the audit log, under its own name, as after every repair.
+        """
         watch = Stopwatch()
         with tempfile.TemporaryDirectory(prefix="homeostat-probe-") as folder:
             repository = Path(folder) / "shop"
@@ -125,10 +128,15 @@ class CodingAgent(Component):
             outcome = self.repair(repository, "python user.py", options)
             mended = "def total(prices, discount=0.0)" in (repository / "till.py").read_text()
             caller_kept = (repository / "user.py").read_text() == _USER
+        logged = self._log(session, outcome, "probe")
         return Evidence(
-            claim="a renamed parameter is mended at the function, proven and committed",
-            passed=mended and caller_kept and outcome.status.value == "applied",
+            claim="a renamed parameter is mended at the function, proven, committed and logged",
+            passed=mended
+            and caller_kept
+            and outcome.status.value == "applied"
+            and logged.subsystem == self.spec.full_name,
             observed={
+                "logged_by": logged.subsystem,
                 "failure": outcome.failure,
                 "status": outcome.status.value,
                 "mended": mended,

@@ -8,11 +8,12 @@ nothing was done, or the patch is in.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from homeostat.errors import HomeostatError
@@ -99,6 +100,20 @@ def find_commit(repository: Path, trailer: str, repair_id: str) -> str:
 
 def commit_changes(repository: Path, changes: Mapping[str, str | None], message: str) -> str:
     """Commit file contents on the present branch and write them to the working tree."""
+    with _locked(repository):
+        return _commit(repository, changes, message)
+
+
+@contextlib.contextmanager
+def _locked(repository: Path) -> Iterator[None]:
+    """Let one process at a time change the repository; a killed one lets go by dying."""
+    with _journal(repository).with_suffix(".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _commit(repository: Path, changes: Mapping[str, str | None], message: str) -> str:
+    _recover(repository)
     head = _git(repository, "rev-parse", "HEAD")
     prefix = _git(repository, "rev-parse", "--show-prefix")
     with tempfile.TemporaryDirectory(prefix="homeostat-index-") as folder:
@@ -150,9 +165,14 @@ def recover(repository: Path) -> str:
     nothing had been changed.
     """
     try:
-        journal = _journal(repository)
+        with _locked(repository):
+            return _recover(repository)
     except ApplyError:
         return ""
+
+
+def _recover(repository: Path) -> str:
+    journal = _journal(repository)
     if not journal.exists():
         return ""
     written = json.loads(journal.read_text())
@@ -206,7 +226,13 @@ def write_file(path: Path, text: str | None) -> None:
 
 
 def revert_commit(repository: Path, commit: str, reason: str, *, repair_id: str = "") -> str:
-    """Take a fix back by a new commit that restores what its parent had; returns that commit."""
+    """Take a fix back by a new commit that restores what its parent had; returns that commit.
+
+    Raises ApplyError where a file has changed since, because that change would be lost.
+    """
+    for path in texts_before(repository, commit):
+        if Tree(repository).read(path) != _content(repository, commit, path):
+            raise ApplyError(f"{path} has changed since the fix; take {commit[:10]} back by hand.")
     trailer = f"\n{TAKEN_BACK}: {repair_id}\n" if repair_id else ""
     message = f"Take back fix {commit[:10]}\n\n{reason}\n{trailer}"
     return commit_changes(repository, texts_before(repository, commit), message)

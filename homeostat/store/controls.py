@@ -6,10 +6,11 @@ when it holds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import String, select
+from sqlalchemy import Row, String, bindparam, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from homeostat.clock import utcnow
@@ -35,6 +36,11 @@ class Control(Base):
     reason: Mapped[str] = mapped_column(default="")
     since: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+# Switches are read many times a second; a row without the ORM's bookkeeping costs a third.
+_ALL = select(Control.__table__.c.name, Control.__table__.c.until)
+_NAMED = _ALL.where(Control.__table__.c.name == bindparam("name"))
 
 
 def set_on(
@@ -63,8 +69,17 @@ def lift(session: Session, name: str) -> bool:
 
 def is_on(session: Session, name: str) -> bool:
     """Return whether the switch holds at this moment."""
-    control = session.get(Control, name, populate_existing=True)
-    return control is not None and (control.until is None or control.until > utcnow())
+    return name in _holding(session.execute(_NAMED, {"name": name}).all())
+
+
+def holding(session: Session) -> frozenset[str]:
+    """Return the names of all switches that hold at this moment, in one look."""
+    return _holding(session.execute(_ALL).all())
+
+
+def _holding(rows: Iterable[Row[Any]]) -> frozenset[str]:
+    now = utcnow()
+    return frozenset(row.name for row in rows if row.until is None or row.until > now)
 
 
 def expired(session: Session) -> Sequence[Control]:

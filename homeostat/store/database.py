@@ -6,12 +6,14 @@ writers queue for the lock (20 s) rather than fail half way when a read turns in
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -28,6 +30,8 @@ from homeostat.settings import settings
 
 BUSY_TIMEOUT_S = 20
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+Answer = TypeVar("Answer")
 
 
 def make_engine(url: str) -> Engine:
@@ -102,6 +106,31 @@ def reading() -> Iterator[Session]:
     bound = engine().execution_options(reading=True)
     with _unavailable_named(), Session(bound, expire_on_commit=False) as session:
         yield session
+
+
+class AsyncReading:
+    """A session for reading in a coroutine: questions are answered off the event loop."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def ask(self, question: Callable[[Session], Answer]) -> Answer:
+        """Return the answer of a function of the session; one question at a time."""
+        return await asyncio.to_thread(question, self._session)
+
+
+@asynccontextmanager
+async def async_session() -> AsyncIterator[AsyncReading]:
+    """Open a session for reading that does not hold up the event loop of its coroutine.
+
+    Raises StoreUnavailableError where the database does not answer.
+    """
+    with reading() as session:
+        try:
+            yield AsyncReading(session)
+        finally:
+            # Giving the connection back is a round trip to a database on another host.
+            await asyncio.to_thread(session.close)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ class Incident(Base):
     """One failure that somebody, or the system itself, has to deal with.
 
     `openings` counts how often it was opened, reopenings included; each has its own analysis.
+    `failures_in_row` counts the failures since the last healthy run of its component.
     `announced` says whether people were told of this opening, so that its end is told as well.
     """
 
@@ -64,6 +65,7 @@ class Incident(Base):
     state_since: Mapped[datetime] = mapped_column(UtcDateTime)
     occurrences: Mapped[int]
     openings: Mapped[int]
+    failures_in_row: Mapped[int] = mapped_column(default=0, server_default="0")
     healthy_runs: Mapped[int] = mapped_column(default=0)
     opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
     first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -78,12 +78,14 @@ def enqueue(
     queue: str,
     priority: int = 5,
     natural_key: str | None = None,
+    due_at: datetime | None = None,
 ) -> str | None:
     """Write a job row in the caller's transaction and return its id.
 
     `priority` is the business priority, 10 critical to 0 idle. Where a job of the same
     `natural_key` exists already, nothing is written and None is returned. The task base class
-    sends the new rows of a session after its commit; the sweeper sends what was missed.
+    sends the new rows of a session after its commit; the sweeper sends what was missed, and
+    what is wanted later (`due_at`).
     """
     job_id = new_id()
     insert = postgresql_insert if session.get_bind().dialect.name == "postgresql" else sqlite_insert
@@ -99,7 +101,7 @@ def enqueue(
             priority=priority,
             state=JobState.PENDING,
             sends=0,
-            send_at=now,
+            send_at=due_at or now,
             created_at=now,
         )
         .on_conflict_do_nothing(index_elements=["natural_key"])
@@ -107,8 +109,19 @@ def enqueue(
     )
     if session.execute(statement).scalar() is None:
         return None
-    session.info.setdefault("jobs_to_send", []).append(job_id)
+    if due_at is None:
+        session.info.setdefault("jobs_to_send", []).append(job_id)
     return job_id
+
+
+def put_off(session: Session, job_id: str, until: datetime) -> bool:
+    """Have an open job done again at `until`: a further round, not a message that was lost."""
+    statement = (
+        update(Job)
+        .where(Job.id == job_id, Job.state.in_(OPEN_STATES))
+        .values(state=JobState.PENDING, sends=0, send_at=until)
+    )
+    return _changed(session, statement)
 
 
 def due(session: Session, *, limit: int, backlog: Backlog | None = None) -> Sequence[Job]:

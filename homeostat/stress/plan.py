@@ -52,8 +52,11 @@ def plan(
     wave_count: int | None = None,
     seed: int | None = None,
     scenarios: tuple[str, ...] = catalogue.STANDARD,
+    runs: Mapping[str, int] | None = None,
 ) -> Plan:
     """Return the plan; the seed is drawn where none is given, and stands in the report.
+
+    `runs` says how often each scenario ran before: what ran least comes first in its wave.
 
     Raises PlanError where the length makes no sense, UnknownScenarioError.
     """
@@ -63,6 +66,6 @@ def plan(
     chosen = [catalogue.find(name) for name in scenarios]
     count = wave_count if wave_count is not None else int(seconds // WAVE_EVERY_S)
     drawn = secrets.randbelow(2**31) if seed is None else seed
-    planned = waves(chosen, count=max(count, FEWEST_WAVES), seed=drawn)
+    planned = waves(chosen, count=max(count, FEWEST_WAVES), seed=drawn, runs=runs)
     apart = min(max(seconds / DRILLS, DRILL_SHORTEST_S), DRILL_LONGEST_S)
     return Plan(seconds=seconds, waves=tuple(planned), seed=drawn, drill_every_s=apart)

@@ -224,7 +224,7 @@ class Conductor:
         for wave in self.plan.waves:
             self._rest_until(min(ends, time.monotonic() + self.plan.rest_s))
             # Each scenario runs once whatever the length; repeats only while there is time.
-            longest = max(scenario.bound_s for scenario in wave.scenarios)
+            longest = sum(max(one.bound_s for one in batch) for batch in wave.batches)
             if time.monotonic() + longest > ends and required <= {r.id for r in results}:
                 break
             held.set()

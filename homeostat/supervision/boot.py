@@ -96,17 +96,20 @@ class BootReport(BaseModel):
 
 
 Progress = Callable[[BootRow], None]
+#: Sends the messages of job rows; it is called after the commit that wrote them.
+Send = Callable[[Iterable[str]], object]
 
 
-def boot(on_row: Progress = lambda _row: None) -> BootReport:
+def boot(on_row: Progress = lambda _row: None, send: Send = tuple) -> BootReport:
     """Boot every component and return the report; `on_row` is told each as it ends.
 
+    `send` is given the analysis job of each failure at once; without it they wait for the sweeper.
     Raises StoreUnavailableError or StateFolderError where there is nothing to boot on.
     """
     watch = Stopwatch()
     database.migrate()
     with _redis_at_hand(settings()):
-        workflow = _Workflow(on_row)
+        workflow = _Workflow(on_row, send)
         kernels = [name for name in workflow.names if name.startswith(f"{Wing.KERNELS}.")]
         others = [name for name in workflow.names if name not in kernels]
         tiers = workflow.boot_all(kernels)
@@ -145,8 +148,8 @@ def _redis_at_hand(settings: Settings) -> Iterator[None]:
 class _Workflow:
     """One boot: what was loaded, and the rows so far."""
 
-    def __init__(self, on_row: Progress) -> None:
-        self._on_row = on_row
+    def __init__(self, on_row: Progress, send: Send) -> None:
+        self._on_row, self._send = on_row, send
         self._found = dict(registry.load_all())
         self.names = list(self._found)
         self.rows: dict[str, BootRow] = {}
@@ -161,7 +164,7 @@ class _Workflow:
         for name, kind in self._found.items():
             if isinstance(kind, LoadFailure):
                 # Known before the first tier, so that what needs it is told the true reason.
-                self._set(_failed(name, self._tier(name), 0.0, 1, kind.error))
+                self._set(self._failed(name, self._tier(name), 0.0, 1, kind.error))
 
     def boot_all(self, names: Sequence[str]) -> list[TierRow]:
         """Boot these components tier by tier."""
@@ -215,13 +218,13 @@ class _Workflow:
         try:
             done.put(self._booted(name))
         except BaseException as error:  # noqa: BLE001  # an answer must come, or the boot would hang
-            done.put(_failed(name, self._tier(name), 0.0, 1, error))
+            done.put(self._failed(name, self._tier(name), 0.0, 1, error))
 
     def _set_cycle(self, cycle: Sequence[str], tier: int) -> None:
         path = " → ".join(cycle)
         for name in set(cycle):
             error = CircularNeedsError(f"{name} needs itself: {path}.")
-            self._set(_failed(name, tier, 0.0, 0, error))
+            self._set(self._failed(name, tier, 0.0, 0, error))
 
     def _booted(self, name: str) -> BootRow:
         watch = Stopwatch()
@@ -240,7 +243,7 @@ class _Workflow:
                     reason = f"needs {down}; its own boot said: {_said(error)}"
                     return self._degraded(name, watch, tries, reason, None)
                 if tries == TRIES:
-                    row = _failed(name, spec.tier, watch.seconds, tries, error)
+                    row = self._failed(name, spec.tier, watch.seconds, tries, error)
                     return row.model_copy(update={"retried": retried})
                 retried.append(_said(error)[:300])
                 time.sleep(BACKOFF_S[tries - 1])
@@ -256,6 +259,30 @@ class _Workflow:
                 evidence=evidence.model_dump(mode="json"),
                 retried=retried,
             )
+
+    def _failed(
+        self, name: str, tier: int, seconds: float, tries: int, error: BaseException
+    ) -> BootRow:
+        """Record the failed boot, open its incident, ask for its analysis, and return its row."""
+        incident = None
+        try:
+            with database.transaction() as session:
+                record_failure(session, name, _tick(name), _said(error))
+                failure = Failure.from_exception(error, source=Source.BOOT, component=name)
+                incident = report_incident(session, failure, severity=Severity.CRITICAL).id
+            self._send(session.info.get("jobs_to_send", ()))
+        except Exception:
+            # The row still says that it failed; no boot ends because a record cannot be made.
+            log.exception("The failed boot of %s could not be recorded", name)
+        return BootRow(
+            name=name,
+            tier=tier,
+            state=State.FAILED,
+            seconds=round(seconds, 3),
+            tries=tries,
+            error=_said(error),
+            incident=incident,
+        )
 
     def _degraded(
         self, name: str, watch: Stopwatch, tries: int, reason: str, evidence: Evidence | None
@@ -350,28 +377,6 @@ def _boot_once(component: Component) -> Evidence:
 
 def _tick(name: str) -> Tick:
     return Tick(f"boot.{name}", utcnow(), BOOT_INTERVAL_S)
-
-
-def _failed(name: str, tier: int, seconds: float, tries: int, error: BaseException) -> BootRow:
-    """Record the failed boot, open its incident, and return its row."""
-    incident = None
-    try:
-        with database.transaction() as session:
-            record_failure(session, name, _tick(name), _said(error))
-            failure = Failure.from_exception(error, source=Source.BOOT, component=name)
-            incident = report_incident(session, failure, severity=Severity.CRITICAL).id
-    except Exception:
-        # The row still says that it failed; a boot must not end because a record could not be made.
-        log.exception("The failed boot of %s could not be recorded", name)
-    return BootRow(
-        name=name,
-        tier=tier,
-        state=State.FAILED,
-        seconds=round(seconds, 3),
-        tries=tries,
-        error=_said(error),
-        incident=incident,
-    )
 
 
 def _said(error: BaseException) -> str:

@@ -14,6 +14,8 @@ import os
 import signal
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,24 +87,34 @@ def runs_from(repository: Path) -> bool:
 class Renewal:
     """Watches marks for one process, and renews the process when one changes."""
 
-    def __init__(self, folders: Iterable[Path]) -> None:
-        """Take the git folders; what they say now is the code that this process runs."""
-        self._seen = {folder: _stamp(folder) for folder in folders}
-        self._asked = False
+    def __init__(self, folders: Iterable[Path], since: datetime) -> None:
+        """Take the git folders, and when this process began to read its code."""
+        self._seen: dict[Path, tuple[int, int] | None] = {}
+        for folder in folders:
+            seen = revision(folder)
+            late = seen is not None and seen.at > since
+            self._seen[folder] = None if late else _stamp(folder)
 
-    def look(self) -> bool:
-        """Renew this process where a fix has landed since; True where it is about to end."""
-        if not self._asked and any(_stamp(folder) != seen for folder, seen in self._seen.items()):
-            self._asked = True
-            atexit.register(_start_again)
-            # The polite stop: what is being worked on is finished first.
-            os.kill(os.getpid(), signal.SIGTERM)
-        return self._asked
+    def start(self) -> None:
+        """Watch from a thread of its own, which holds no lock that a fork could copy."""
+        if self._seen:
+            threading.Thread(target=self._watch, name="renewal", daemon=True).start()
 
-    def renewed_for(self) -> list[Revision]:
-        """Return the fixes because of which this process may have been started again."""
-        marks = (revision(folder) for folder in self._seen)
+    def _watch(self) -> None:
+        while not self.outdated():
+            time.sleep(LOOK_EVERY_S)
+        atexit.register(_start_again)
+        # The polite stop: what is being worked on is finished first.
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def outdated(self) -> bool:
+        """Whether a fix has landed in code that this process read before."""
+        return any(_stamp(folder) != seen for folder, seen in self._seen.items())
+
+    def running(self) -> list[Revision]:
+        """Return the fixes that landed lately and that this process runs."""
         now = utcnow()
+        marks = (revision(folder) for folder in self._seen)
         return [one for one in marks if one and (now - one.at).total_seconds() < FRESH_S]
 
 

@@ -6,34 +6,34 @@ In OBSERVE nothing is blocked; in ENFORCED a one-sided model loses that side unt
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import select
+from pydantic import JsonValue
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from homeostat.clock import new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
 from homeostat.settings import Mode
 from homeostat.store import trading as store
-from homeostat.store.trading import ModelOutcome, ModelRecord
+from homeostat.store.trading import ModelAlias, ModelArtifact, ModelOutcome, ModelRecord
+from homeostat.trading.market import port
 from homeostat.trading.market.panel import Floats
+from homeostat.trading.models import drift, features
+from homeostat.trading.models.agent import ENSEMBLE
 from homeostat.trading.models.validation import calibration_error
 
 #: Fewer signals prove no bias; above this share of one side, and unlikely by chance, they do.
 BIAS_SIGNALS, BIAS_SHARE, BIAS_CHANCE = 20, 0.70, 0.05
 #: Outcomes that drift and calibration are judged on.
 WINDOW = 500
-#: Page–Hinkley: tolerated change of the mean, and the sum from which it is drift.
-PAGE_DELTA, PAGE_LAMBDA = 0.005, 5.0
-#: ADWIN's confidence (Bifet and Gavaldà, 2007).
-ADWIN_DELTA = 0.002
 #: Calibration errors from which a model is degraded, and critical.
 CALIBRATION_ERRORS = (0.10, 0.20)
-#: A population stability index above this is another population (Siddiqi, 2006).
-PSI_SHIFT = 0.25
+#: The bin counts of features forget by this much a tick: half of them is an hour and ten old.
+FORGET = 0.99
 
 
 @dataclass(frozen=True)
@@ -46,34 +46,6 @@ class Outcome:
     side: int
     confidence: float
     r: float
-
-
-def page_hinkley(losses: Sequence[float]) -> bool:
-    """Return whether the mean of the losses has moved, either way."""
-    mean, up, down, least, most = 0.0, 0.0, 0.0, 0.0, 0.0
-    for count, loss in enumerate(losses, 1):
-        mean += (loss - mean) / count
-        up += loss - mean - PAGE_DELTA
-        down += loss - mean + PAGE_DELTA
-        least, most = min(least, up), max(most, down)
-        if up - least > PAGE_LAMBDA or most - down > PAGE_LAMBDA:
-            return True
-    return False
-
-
-def adwin(losses: Sequence[float]) -> bool:
-    """Return whether some cut parts the losses (0 to 1) into two windows of different mean."""
-    values = np.asarray(losses, dtype=np.float64)
-    count = len(values)
-    if count < 30:
-        return False
-    sums = np.cumsum(values)
-    cuts = np.arange(10, count - 10)
-    left, right = sums[cuts - 1] / cuts, (sums[-1] - sums[cuts - 1]) / (count - cuts)
-    harmonic = 1 / (1 / cuts + 1 / (count - cuts))
-    spread = math.log(2 * math.log(count) / ADWIN_DELTA)
-    bound = np.sqrt(2 / harmonic * values.var() * spread) + 2 / (3 * harmonic) * spread
-    return bool((np.abs(left - right) > bound).any())
 
 
 def blocked_side(longs: int, shorts: int) -> int:
@@ -89,14 +61,6 @@ def blocked_side(longs: int, shorts: int) -> int:
     if 2 * tail >= BIAS_CHANCE:
         return 0
     return 1 if longs > shorts else -1
-
-
-def psi(before: Floats, now: Floats) -> float:
-    """Return the population stability index of a feature over ten quantile bins."""
-    edges = np.quantile(before, np.linspace(0, 1, 11)[1:-1])
-    shares = [np.bincount(np.searchsorted(edges, x), minlength=10) / len(x) for x in (before, now)]
-    was, is_ = (np.maximum(share, 1e-4) for share in shares)
-    return float(((is_ - was) * np.log(is_ / was)).sum())
 
 
 def rank_of(win_rate: float, mean_r: float, error: float, profit_factor: float) -> float:
@@ -155,14 +119,19 @@ class ModelSupervisor(Component):
         return True
 
     def judge(self, session: Session, record: ModelRecord) -> None:
-        """Set the record's Brier loss, calibration, drift, bias, health and rank anew."""
-        statement = (
-            select(ModelOutcome)
-            .where(ModelOutcome.model == record.model)
-            .order_by(ModelOutcome.at.desc(), ModelOutcome.decision_id.desc())
-            .limit(WINDOW)
-        )
-        rows = list(session.scalars(statement))[::-1]
+        """Set the record's Brier loss, calibration, drift, bias, health and rank anew.
+
+        Only outcomes since the model in service was promoted count: drift is against itself.
+        """
+        promoted = select(func.max(ModelAlias.at))
+        if record.model != ENSEMBLE:
+            promoted = promoted.where(ModelAlias.name == record.model)
+        since = session.scalar(promoted)
+        statement = select(ModelOutcome).where(ModelOutcome.model == record.model)
+        if since is not None:
+            statement = statement.where(ModelOutcome.at >= since)
+        newest = statement.order_by(ModelOutcome.at.desc(), ModelOutcome.decision_id.desc())
+        rows = list(session.scalars(newest.limit(WINDOW)))[::-1]
         record.blocked_side = blocked_side(record.longs, record.shorts)
         record.health = "UNKNOWN"
         if not rows:
@@ -172,7 +141,7 @@ class ModelSupervisor(Component):
         losses = (confidence - won) ** 2
         record.brier = float(losses.mean())
         record.calibration_error = calibration_error(confidence, won)
-        record.drift = {"page_hinkley": page_hinkley(losses.tolist()), "adwin": adwin(losses)}
+        drifted = self._drift(record, rows, losses)
         factor = record.gross_profit / record.gross_loss if record.gross_loss else 10.0
         record.rank = rank_of(
             record.wins / record.outcomes,
@@ -182,10 +151,50 @@ class ModelSupervisor(Component):
         )
         if len(rows) >= BIAS_SIGNALS:
             low, high = CALIBRATION_ERRORS
-            drifted = any(record.drift.values())
             critical = record.calibration_error > high and drifted
             degraded = drifted or record.calibration_error > low or record.blocked_side != 0
             record.health = "CRITICAL" if critical else "DEGRADED" if degraded else "HEALTHY"
+
+    def _drift(self, record: ModelRecord, rows: list[ModelOutcome], losses: Floats) -> bool:
+        """Note which detector found drift of the losses, and at which outcome; returns whether."""
+        series = losses.tolist()
+        found = {"adwin": drift.adwin(series), "page_hinkley": drift.page_hinkley(series)}
+        places = [place for one in found.values() for place in one]
+        seen = {name: bool(one) for name, one in found.items()}
+        found_at = rows[max(places)].at.isoformat() if places else None
+        record.drift = {**record.drift, **seen, "found_at": found_at}
+        return bool(places) or bool(record.drift.get("shifted"))
+
+    def count_features(self, session: Session, record: ModelRecord, rows: Floats) -> None:
+        """Add the features (k, 12) that the model was served to its bin counts, and judge them.
+
+        The bins are those of the model's training; a model that was never trained has none.
+        """
+        name = select(ModelAlias.artifact_id).order_by(ModelAlias.at.desc()).limit(1)
+        if record.model != ENSEMBLE:
+            name = name.where(ModelAlias.name == record.model)
+        artifact = session.get(ModelArtifact, session.scalar(name) or "")
+        trained_on = artifact.metrics.get("features") if artifact is not None else None
+        if artifact is None or not trained_on or not len(rows):
+            return
+        before = record.drift.get("bins", {}) if record.drift.get("of") == artifact.id else {}
+        bins = {
+            one: drift.counts(column, trained_on[one]["edges"])
+            + FORGET * np.array(before.get(one, np.zeros(len(trained_on[one]["shares"]))))
+            for one, column in zip(features.NAMES, rows.T, strict=True)
+        }
+        psi: dict[str, JsonValue] = {
+            one: round(drift.psi(trained_on[one]["shares"], counted), 4)
+            for one, counted in bins.items()
+            if counted.sum() >= drift.PSI_LEAST
+        }
+        record.drift = {
+            **record.drift,
+            "of": artifact.id,
+            "bins": {one: counted.round(3).tolist() for one, counted in bins.items()},
+            "psi": psi,
+            "shifted": sorted(one for one, value in psi.items() if value > drift.PSI_SHIFT),
+        }
 
     def _record(self, session: Session, model: str) -> ModelRecord:
         record = session.get(ModelRecord, model, with_for_update=True)
@@ -210,8 +219,9 @@ class ModelSupervisor(Component):
         savepoint.rollback()
         fair = blocked_side(52, 48)
         steady = [0.2, 0.25] * 60
-        drifts = adwin(steady + [0.9] * 60) and page_hinkley(steady + [0.9] * 60)
-        false_alarm = adwin(steady) or page_hinkley(steady)
+        moved = steady + [0.9] * 60
+        drifts = bool(drift.adwin(moved)) and bool(drift.page_hinkley(moved))
+        false_alarm = bool(drift.adwin(steady)) or bool(drift.page_hinkley(steady))
         return Evidence(
             claim="a planted bias and a planted drift are found, and a fair model is left alone",
             passed=biased == 1 and fair == 0 and drifts and not false_alarm,
@@ -221,9 +231,12 @@ class ModelSupervisor(Component):
 
     def run(self, session: Session, due_at: datetime) -> CycleResult:
         """Judge every model on its persisted counts and outcomes."""
-        del due_at
+        panel = port.market(self.context.settings).panel(due_at, features.INPUT_BARS)
+        served = drift.population(panel) if port.age_s(panel, due_at) <= port.FRESH_S else None
         records = session.scalars(select(ModelRecord)).all()
         for record in records:
+            if served is not None:
+                self.count_features(session, record, served)
             self.judge(session, record)
         version = store.acknowledge(session, self.spec.full_name)
         models = {
@@ -232,6 +245,8 @@ class ModelSupervisor(Component):
                 "outcomes": record.outcomes,
                 "health": record.health,
                 "blocked_side": record.blocked_side,
+                "drift": record.drift.get("found_at"),
+                "shifted_features": list(record.drift.get("shifted", ())),
                 "rank": record.rank,
                 "abstained": sum(record.abstained.values()),
             }

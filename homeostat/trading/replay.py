@@ -6,7 +6,7 @@ gates before and after are explained by the rule that stands in the journal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,7 +21,7 @@ from homeostat.trading import signals as agents
 from homeostat.trading.dynamic_tpsl import expected_volatility, volatility_scaled
 from homeostat.trading.market import port
 from homeostat.trading.market.panel import BAR_S
-from homeostat.trading.signals import EwmaModel
+from homeostat.trading.models import artifacts
 
 
 class NoSuchDecisionError(HomeostatError):
@@ -128,14 +128,16 @@ def _replayed(session: Session, market: port.Market, cycle: DecisionCycle) -> It
     rows = session.scalars(select(Decision).where(Decision.cycle_id == cycle.id)).all()
     known = cycle.inputs
     if known["source"] != market.source:
-        for row in rows:
-            differs = f"the input was {known['source']}"
-            yield Replayed(decision_id(cycle.id, row.symbol), row.rule, False, differs)
+        yield from _underivable(cycle, rows, f"the input was {known['source']}")
+        return
+    try:
+        model = artifacts.recall(session, known["model"])
+    except artifacts.ArtifactError as error:
+        yield from _underivable(cycle, rows, str(error))
         return
     moment = datetime.fromtimestamp(known["newest_bar"] + BAR_S, tz=UTC)
     panel = market.panel(moment, known["bars"])
-    model = {name: value for name, value in known["model"].items() if name != "name"}
-    found = agents.signals(panel, moment, EwmaModel(**model), known["model"]["name"])
+    found = agents.signals(panel, moment, model)
     volatility = np.nan_to_num(expected_volatility(panel))
     place = {symbol: at for at, symbol in enumerate(panel.symbols)}
     for row in rows:
@@ -150,6 +152,11 @@ def _replayed(session: Session, market: port.Market, cycle: DecisionCycle) -> It
             )
             differs = _difference(row, *derived)
         yield Replayed(decision_id(cycle.id, row.symbol), row.rule, not differs, differs)
+
+
+def _underivable(cycle: DecisionCycle, rows: Sequence[Decision], why: str) -> Iterator[Replayed]:
+    for row in rows:
+        yield Replayed(decision_id(cycle.id, row.symbol), row.rule, False, why)
 
 
 def _difference(

@@ -1,23 +1,22 @@
-"""Decides what to retrain, trains it, and promotes it only with evidence; or rolls it back.
+"""Decides what to retrain, and promotes only with evidence; or rolls back.
 
 The challenger must be better than luck, than the champion and than doing nothing, and must have
-been watched for a while (shadow) before its name points to it. A rollback points the name to the
-older artefact, whose bytes are still there and still have their digest.
+been watched for a while (shadow) before its name points to it. Training itself is a job of the
+queue `models`; a rollback points the name to the older artefact, whose bytes are still there.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from homeostat.clock import new_id, utcnow
+from homeostat.clock import from_iso, new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
-from homeostat.errors import HomeostatError
+from homeostat.store import jobs
 from homeostat.store import trading as store
 from homeostat.store.trading import (
     ModelAlias,
@@ -27,67 +26,31 @@ from homeostat.store.trading import (
     RetrainingDecision,
 )
 from homeostat.trading.market import port
-from homeostat.trading.signals import BASELINE, EwmaModel
+from homeostat.trading.market.panel import Panel
+from homeostat.trading.models import artifacts, drift, shadow
+from homeostat.trading.models.agent import (
+    BASELINE,
+    BOOSTED,
+    ENSEMBLE,
+    Agent,
+    ModelUnavailableError,
+)
+from homeostat.trading.models.apart import Made
+from homeostat.trading.models.promotion import (
+    OLDEST,
+    SHADOW,
+    SHADOW_LABELS,
+    Standing,
+    is_waiting,
+    refusal,
+    triggers,
+)
 
-NEW_SAMPLES = 50
-OLDEST = timedelta(days=7)
-LEAST_DEFLATED_SHARPE = 0.95
-#: How long a challenger is watched before it may be promoted.
-SHADOW = timedelta(hours=1)
-#: Bars that a training looks back: a day and a half.
-TRAINING_BARS = 2_160
-CHAMPION, CHALLENGER, RETIRED, REFUSED = "CHAMPION", "CHALLENGER", "RETIRED", "REFUSED"
-
-
-class ArtifactError(HomeostatError):
-    """A model's artefact is missing or does not match its digest."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What is known of a model when it is asked whether to retrain it."""
-
-    health: str = "UNKNOWN"
-    drifted: bool = False
-    regime_changed: bool = False
-    age: timedelta = timedelta(0)
-    new_samples: int = 0
-
-
-def triggers(standing: Standing) -> list[str]:
-    """Return why the model should be retrained, most urgent first; empty: not now."""
-    reasons = {
-        "HEALTH_CRITICAL": standing.health == "CRITICAL",
-        "DRIFT": standing.drifted,
-        "HEALTH_DEGRADED": standing.health == "DEGRADED",
-        "REGIME_CHANGE": standing.regime_changed,
-        "AGE": standing.age >= OLDEST,
-        "NEW_SAMPLES": standing.new_samples >= NEW_SAMPLES,
-    }
-    return [reason for reason, holds in reasons.items() if holds]
-
-
-def refusal(
-    challenger: Mapping[str, float], champion: Mapping[str, float] | None, shadow: timedelta
-) -> str:
-    """Return why the challenger is not promoted, or an empty text.
-
-    Both are given by `Trained.metrics`; the naive baseline earns nothing and says one half, whose
-    Brier loss is a quarter.
-    """
-    was = champion or {"brier": 0.25, "calibration_error": 1.0}
-    tests = (
-        ("its deflated Sharpe ratio is below 0.95", challenger["deflated_sharpe"] < 0.95),
-        ("it does not beat the naive baseline", challenger["mean_return"] <= 0),
-        ("its Brier loss is no better than saying one half", challenger["brier"] > 0.25),
-        ("its Brier loss is worse than the champion's", challenger["brier"] > was["brier"]),
-        (
-            "its calibration is worse than the champion's",
-            challenger["calibration_error"] > was["calibration_error"],
-        ),
-        ("its shadow period is not over", shadow < SHADOW),
-    )
-    return next((why for why, holds in tests if holds), "")
+#: The models that are retrained without being asked.
+TRAINED = (BASELINE, BOOSTED)
+TRAIN_TASK, QUEUE = "models.train", "models"
+#: A shadow is judged on at most this many bars, however late the judge comes.
+_SHADOW_BARS = 720
 
 
 class RetrainingOrchestrator(Component):
@@ -97,111 +60,89 @@ class RetrainingOrchestrator(Component):
         name="retraining_orchestrator",
         wing=Wing.TRADING,
         tier=7,
-        summary="Decides what to retrain, trains it, and promotes only what proved better.",
+        summary="Decides what to retrain, has it trained, and promotes only what proved better.",
         timeout_s=60.0,
     )
 
-    def champion(self, session: Session, name: str) -> ModelArtifact | None:
-        """Return the artefact in service; None where the name has none.
-
-        Raises ArtifactError where its bytes do not match their digest.
-        """
-        alias = session.get(ModelAlias, name)
-        if alias is None:
-            return None
-        return _whole(session.get(ModelArtifact, alias.artifact_id), name)
-
-    def model(self, session: Session) -> EwmaModel:
-        """Return the momentum model in service: the champion, or the untrained one."""
-        found = self.champion(session, BASELINE)
-        return EwmaModel.of(found.content) if found else EwmaModel()
+    def model(self, session: Session) -> Agent:
+        """Return the model in service: the champions together, or the untrained baseline."""
+        return artifacts.in_service(session)
 
     def file(
-        self, session: Session, name: str, content: bytes, metrics: Mapping[str, float]
+        self, session: Session, name: str, content: bytes, metrics: Mapping[str, Any]
     ) -> ModelArtifact:
         """Keep a trained challenger; its shadow period begins now."""
-        artifact = ModelArtifact(
-            name=name,
-            sha256=hashlib.sha256(content).hexdigest(),
-            content=content,
-            metrics=dict(metrics),
-            state=CHALLENGER,
-            trained_at=utcnow(),
-            samples=int(metrics.get("samples", 0)),
-        )
-        session.add(artifact)
-        session.flush()
-        return artifact
+        return artifacts.file(session, name, content, metrics, int(metrics.get("samples", 0)))
 
     def consider(self, session: Session, challenger: ModelArtifact) -> str:
         """Promote the challenger, or return why not; the decision is kept either way."""
-        champion = self.champion(session, challenger.name)
+        champion = artifacts.champion(session, challenger.name)
         why = refusal(
             challenger.metrics,
             champion.metrics if champion else None,
             utcnow() - challenger.trained_at,
         )
-        waiting = "shadow" in why
         if not why:
-            self._promote(session, challenger, champion)
-        elif not waiting:
-            challenger.state = REFUSED
-        verdict = "PROMOTED" if not why else "SHADOW" if waiting else "REFUSED"
-        detail = {"challenger": challenger.id, "why": why, **challenger.metrics}
-        session.add(
-            RetrainingDecision(
-                model=challenger.name, triggers=[], verdict=verdict, detail=detail, at=utcnow()
-            )
-        )
-        session.flush()
+            artifacts.promote(session, challenger)
+        elif not is_waiting(why):
+            challenger.state = artifacts.REFUSED
+        verdict = "PROMOTED" if not why else "SHADOW" if is_waiting(why) else "REFUSED"
+        detail = {"challenger": challenger.id, "why": why, **_figures(challenger.metrics)}
+        self._decided(session, challenger.name, verdict, detail)
         return why
 
-    def _promote(
-        self, session: Session, challenger: ModelArtifact, champion: ModelArtifact | None
-    ) -> None:
-        challenger.state = CHAMPION
-        alias = session.get(ModelAlias, challenger.name, with_for_update=True)
-        if alias is None:
-            session.add(ModelAlias(name=challenger.name, artifact_id=challenger.id, at=utcnow()))
-        else:
-            alias.previous_id, alias.artifact_id = alias.artifact_id, challenger.id
-            alias.at = utcnow()
-        if champion is not None:
-            champion.state = RETIRED
+    def _decided(
+        self,
+        session: Session,
+        model: str,
+        verdict: str,
+        detail: Mapping[str, Any],
+        reasons: list[str] | None = None,
+    ) -> RetrainingDecision:
+        decision = RetrainingDecision(
+            model=model, triggers=reasons or [], verdict=verdict, detail=dict(detail), at=utcnow()
+        )
+        session.add(decision)
         session.flush()
+        return decision
 
     def rollback(self, session: Session, name: str) -> ModelArtifact:
         """Point the name to the older artefact and return it; raises ArtifactError without one."""
-        alias = session.get(ModelAlias, name, with_for_update=True)
-        if alias is None or alias.previous_id is None:
-            raise ArtifactError(f"The model {name} has no older artefact to go back to.")
-        older = _whole(session.get(ModelArtifact, alias.previous_id), name)
-        session.get_one(ModelArtifact, alias.artifact_id).state = RETIRED
-        alias.artifact_id, alias.previous_id, alias.at = older.id, None, utcnow()
-        older.state = CHAMPION
+        older = artifacts.roll_back(session, name)
         detail = {"restored": older.id, "sha256": older.sha256}
-        session.add(
-            RetrainingDecision(
-                model=name, triggers=[], verdict="ROLLED_BACK", detail=detail, at=utcnow()
-            )
-        )
-        session.flush()
+        self._decided(session, name, "ROLLED_BACK", detail)
         return older
 
-    def standing(self, session: Session, name: str) -> Standing:
-        """Return what speaks for or against retraining the model now."""
-        record = session.get(ModelRecord, name)
-        newest = session.scalar(
-            select(func.max(ModelArtifact.trained_at)).where(ModelArtifact.name == name)
-        )
-        statement = select(func.count()).select_from(ModelOutcome).where(ModelOutcome.model == name)
+    def standing(self, session: Session, name: str, panel: Panel | None = None) -> Standing:
+        """Return what speaks for or against retraining the model now.
+
+        Without a panel nothing is said of the regime.
+        """
+        newest = session.scalars(
+            select(ModelArtifact)
+            .where(ModelArtifact.name == name)
+            .order_by(ModelArtifact.trained_at.desc())
+            .limit(1)
+        ).first()
+        # A member of the ensemble answers for what the ensemble said.
+        serves = session.get(ModelAlias, name) is not None
+        names = (name, ENSEMBLE) if serves else (name,)
+        records = session.scalars(select(ModelRecord).where(ModelRecord.model.in_(names))).all()
+        statement = select(func.count()).where(ModelOutcome.model.in_(names))
         if newest is not None:
-            statement = statement.where(ModelOutcome.at > newest)
+            statement = statement.where(ModelOutcome.at > newest.trained_at)
+        healths = {record.health for record in records}
         return Standing(
-            health=record.health if record else "UNKNOWN",
-            drifted=bool(record and any(record.drift.values())),
+            health=next((one for one in ("CRITICAL", "DEGRADED") if one in healths), "UNKNOWN"),
+            # What was found before the last training has been answered by it.
+            drifted=any(_drifted_since(one, newest) for one in records),
+            regime_changed=bool(
+                panel is not None
+                and newest is not None
+                and drift.regime_changed(newest.metrics.get("regime", {}), drift.regime(panel))
+            ),
             # A model that was never trained is as old as can be.
-            age=utcnow() - newest if newest else OLDEST,
+            age=utcnow() - newest.trained_at if newest else OLDEST,
             new_samples=int(session.scalar(statement) or 0),
         )
 
@@ -209,16 +150,8 @@ class RetrainingOrchestrator(Component):
         """Ask whether the model should be retrained now, and keep the answer."""
         standing = self.standing(session, name)
         reasons = triggers(standing)
-        decision = RetrainingDecision(
-            model=name,
-            triggers=reasons,
-            verdict="DUE" if reasons else "NOT_NOW",
-            detail={"new_samples": standing.new_samples, "health": standing.health},
-            at=utcnow(),
-        )
-        session.add(decision)
-        session.flush()
-        return decision
+        detail = {"new_samples": standing.new_samples, "health": standing.health}
+        return self._decided(session, name, "DUE" if reasons else "NOT_NOW", detail, reasons)
 
     def probe(self, session: Session) -> Evidence:
         """Refuse a planted overfitted challenger, promote a planted better one, roll it back."""
@@ -230,6 +163,7 @@ class RetrainingOrchestrator(Component):
             "mean_return": 0.01,
             "brier": 0.2,
             "calibration_error": 0.05,
+            "shadow_labels": SHADOW_LABELS,
         }
         first, second = (self.file(session, name, text, good) for text in (b"one", b"two"))
         lucky = self.file(session, name, b"three", {**good, "deflated_sharpe": 0.5})
@@ -246,56 +180,82 @@ class RetrainingOrchestrator(Component):
         )
 
     def run(self, session: Session, due_at: datetime) -> CycleResult:
-        """Consider waiting challengers, and train a new one where something calls for it."""
+        """Consider waiting challengers, and ask for training where something calls for it."""
+        panel = port.market(self.context.settings).panel(due_at, _SHADOW_BARS)
+        recent = panel.window(len(panel.times) - drift.REGIME_BARS, len(panel.times))
         statement = select(ModelArtifact).where(
-            ModelArtifact.name == BASELINE, ModelArtifact.state == CHALLENGER
+            ModelArtifact.name.in_(TRAINED), ModelArtifact.state == artifacts.CHALLENGER
         )
         waiting = session.scalars(statement).all()
-        considered = {one.id: self.consider(session, one) or "promoted" for one in waiting}
-        reasons = triggers(self.standing(session, BASELINE))
-        trained = None
-        if reasons and not waiting:
-            trained = self.train(session, due_at, reasons)
+        considered = {}
+        for one in waiting:
+            try:
+                self.watch(session, one, panel)
+            except ModelUnavailableError as error:
+                considered[one.name] = str(error)
+                continue
+            considered[one.name] = self.consider(session, one) or "promoted"
+        asked = {}
+        for name in TRAINED:
+            reasons = triggers(self.standing(session, name, recent))
+            if reasons and name not in considered and self.ask(session, name, due_at, reasons):
+                asked[name] = reasons
         version = store.acknowledge(session, self.spec.full_name)
         return CycleResult(
-            work=1 + len(considered) + (trained is not None),
+            work=1 + len(considered) + len(asked),
             observed={
-                "triggers": list(reasons),
+                "asked_for": {name: list(reasons) for name, reasons in asked.items()},
                 "considered": dict(considered),
-                "trained": trained.metrics if trained else None,
                 "directive": version,
             },
         )
 
-    def train(self, session: Session, at: datetime, reasons: list[str]) -> ModelArtifact | None:
-        """Train a challenger on the market's bars and keep it; None where they do not suffice."""
-        from homeostat.trading.models import training
-
-        panel = port.market(self.context.settings).panel(at, TRAINING_BARS)
+    def watch(self, session: Session, challenger: ModelArtifact, panel: Panel) -> None:
+        """Note how the challenger did on the bars since its training."""
+        if utcnow() - challenger.trained_at < SHADOW:
+            return
         try:
-            found = training.train(panel)
-        except ValueError as error:
-            session.add(
-                RetrainingDecision(
-                    model=BASELINE, triggers=reasons, verdict="NO_DATA", detail={"why": str(error)}
-                )
+            agent = artifacts.agent_of(challenger)
+        except artifacts.ArtifactError:
+            challenger.metrics = {**challenger.metrics, "shadow_worse": 1.0}
+            return
+        champion = artifacts.champion(session, challenger.name)
+        other = artifacts.agent_of(champion) if champion else None
+        began = max(challenger.trained_at, utcnow() - timedelta(minutes=_SHADOW_BARS))
+        seen = shadow.watch(agent, other, panel, began)
+        challenger.metrics = {**challenger.metrics, **seen}
+
+    def ask(self, session: Session, name: str, at: datetime, reasons: list[str]) -> bool:
+        """Enqueue a training on the queue `models`; False where that tick asked already."""
+        return (
+            jobs.enqueue(
+                session,
+                TRAIN_TASK,
+                {"model": name, "at": at.isoformat(), "reasons": list(reasons)},
+                queue=QUEUE,
+                priority=9 if "HEALTH_CRITICAL" in reasons else 3,
+                natural_key=f"{TRAIN_TASK}:{name}:{at.isoformat()}",
             )
-            return None
-        artifact = self.file(session, BASELINE, found.model.content(), found.metrics())
-        session.add(
-            RetrainingDecision(
-                model=BASELINE, triggers=reasons, verdict="TRAINED", detail={"id": artifact.id}
-            )
+            is not None
         )
-        session.flush()
+
+    def take_in(
+        self, session: Session, name: str, made: Made | str, reasons: list[str]
+    ) -> ModelArtifact | None:
+        """Keep what a training made; a text is why it made nothing."""
+        if isinstance(made, str):
+            self._decided(session, name, "NO_MODEL", {"why": made}, reasons)
+            return None
+        artifact = artifacts.file(session, name, made.content, made.metrics, made.samples)
+        detail = {"id": artifact.id, **_figures(made.metrics)}
+        self._decided(session, name, "TRAINED", detail, reasons)
         return artifact
 
 
-def _whole(artifact: ModelArtifact | None, name: str) -> ModelArtifact:
-    if artifact is None:
-        raise ArtifactError(f"The artefact of the model {name} is missing; train it anew.")
-    if hashlib.sha256(artifact.content).hexdigest() != artifact.sha256:
-        raise ArtifactError(
-            f"The artefact of the model {name} is corrupt; roll it back or train it anew."
-        )
-    return artifact
+def _drifted_since(record: ModelRecord, newest: ModelArtifact | None) -> bool:
+    found_at = record.drift.get("found_at")
+    return bool(found_at) and (newest is None or from_iso(found_at) > newest.trained_at)
+
+
+def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if isinstance(value, int | float)}

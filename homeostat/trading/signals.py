@@ -7,8 +7,7 @@ five minutes to shapes that did not fit.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -17,11 +16,20 @@ from numpy.typing import NDArray
 
 from homeostat.trading.market import port
 from homeostat.trading.market.panel import Floats, Panel
+from homeostat.trading.models.agent import BASELINE, Agent, EwmaModel
+from homeostat.trading.models.features import HORIZON_BARS, INPUT_BARS
 
-#: Bars that a model reads, and bars that it looks ahead.
-INPUT_BARS, HORIZON_BARS = 48, 60
-#: The model that needs no training and is always there.
-BASELINE = "ewma"
+__all__ = [
+    "BASELINE",
+    "HORIZON_BARS",
+    "INPUT_BARS",
+    "Abstain",
+    "Agent",
+    "EwmaModel",
+    "Signals",
+    "part",
+    "signals",
+]
 
 
 class Abstain(StrEnum):
@@ -32,27 +40,6 @@ class Abstain(StrEnum):
     GAPPED = "GAPPED"
     TOO_SHORT = "TOO_SHORT"
     CONSTANT = "CONSTANT"
-
-
-@dataclass(frozen=True)
-class EwmaModel:
-    """Momentum: the difference of two exponential means of the log price, in its own deviations.
-
-    `slope` turns that score into a probability (logistic); it is what training calibrates.
-    """
-
-    fast: float = 8.0
-    slow: float = 30.0
-    slope: float = 0.9
-
-    def content(self) -> bytes:
-        """Return the artefact's bytes."""
-        return json.dumps(asdict(self), sort_keys=True).encode()
-
-    @classmethod
-    def of(cls, content: bytes) -> EwmaModel:
-        """Return the model that those bytes hold; raises ValueError or TypeError otherwise."""
-        return cls(**json.loads(content))
 
 
 @dataclass(frozen=True)
@@ -90,34 +77,20 @@ def part(panel: Panel, at: datetime, need: int = INPUT_BARS) -> tuple[str, ...]:
     return tuple(str(reason) for reason in reasons)
 
 
-def scores(close: Floats, model: EwmaModel) -> Floats:
-    """Return (n,) momentum scores of the last bar of (n, t) closes."""
-    price = np.log(close[:, -INPUT_BARS:])
-    ages = np.arange(price.shape[1])[::-1]
-    weights = [0.5 ** (ages / span) for span in (model.fast, model.slow)]
-    fast, slow = (price @ (weight / weight.sum()) for weight in weights)
-    deviation = np.diff(price, axis=1).std(axis=1)
-    found: Floats = (fast - slow) / np.maximum(deviation, 1e-12)
-    return found
-
-
-def probability(score: Floats, model: EwmaModel) -> Floats:
-    """Return the probability that the side of the score is right, at least one half."""
-    found: Floats = 1 / (1 + np.exp(-model.slope * np.abs(score)))
-    return found
-
-
 def signals(
-    panel: Panel, at: datetime, model: EwmaModel | None = None, name: str = BASELINE
+    panel: Panel, at: datetime, model: Agent | None = None, name: str | None = None
 ) -> Signals:
-    """Return the model's signals for the whole batch, with abstentions where they belong."""
+    """Return the model's signals for the whole batch, with abstentions where they belong.
+
+    Without a model it is the untrained baseline; `name` is the model's own unless given.
+    """
     agent = model or EwmaModel()
-    reasons = part(panel, at)
+    reasons = part(panel, at, agent.need)
     fit = np.array([not reason for reason in reasons])
     side = np.zeros(len(reasons), dtype=np.int64)
     confidence = np.zeros(len(reasons))
     if fit.any():
-        score = scores(panel.close[fit], agent)
-        side[fit] = np.sign(score).astype(np.int64)
-        confidence[fit] = probability(score, agent)
-    return Signals(name, side, confidence, reasons)
+        rise = agent.rise(panel if fit.all() else panel.rows(fit))
+        side[fit] = np.sign(rise - 0.5).astype(np.int64)
+        confidence[fit] = np.maximum(rise, 1 - rise)
+    return Signals(name or agent.name, side, confidence, reasons)

@@ -292,7 +292,7 @@ class UniverseOs(Component):
         """
         if controls.is_on(session, controls.BRAKE):
             return ["BRAKE"] * len(symbols)
-        snapshot = store.latest_universe(session)
+        snapshot = store.universe_head(session)
         if snapshot is None:
             return ["UNIVERSE_MISSING"] * len(symbols)
         if snapshot.expires_at <= at:
@@ -301,8 +301,7 @@ class UniverseOs(Component):
             return ["UNIVERSE_EMPTY"] * len(symbols)
         if snapshot.mode != Mode.ENFORCED:
             return [""] * len(symbols)
-        inside = set(snapshot.selected)
-        return ["" if symbol in inside else "NOT_IN_UNIVERSE" for symbol in symbols]
+        return ["" if symbol in snapshot.selected else "NOT_IN_UNIVERSE" for symbol in symbols]
 
     def examine(self, listed: Sequence[Instrument], panel: Panel) -> Filtered:
         """Pass symbols through the rules of the ordinary profile, without keeping the result."""

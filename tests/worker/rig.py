@@ -87,12 +87,14 @@ class Inbox:
 
 
 @contextmanager
-def celery(*words: str, state: Path | None = None, **env: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `celery -A tests.worker.beat_app …` and kill what is left of it at the end."""
+def celery(
+    *words: str, state: Path | None = None, app: str = "tests.worker.beat_app", **env: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `celery -A app …` and kill what is left of it at the end."""
     log_file = (state or settings().state_dir).parent / f"{words[0]}.log"
     with log_file.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "tests.worker.beat_app", *words],
+            [sys.executable, "-m", "celery", "-A", app, *words],
             cwd=ROOT,
             env={**os.environ, **env},
             stdout=log,

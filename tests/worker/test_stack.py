@@ -306,4 +306,4 @@ def test_every_queue_but_the_models_is_consumed_by_exactly_one_worker(
         if "--queues" in process.arguments
         for queue in process.arguments[process.arguments.index("--queues") + 1].split(",")
     ]
-    assert sorted(consumed) == sorted(set(queues.ALL_QUEUES) - {queues.MODELS})
+    assert sorted(consumed) == sorted(queues.ALL_QUEUES)

@@ -20,6 +20,9 @@ from homeostat.supervision.poison import QUARANTINE
 
 #: The queue that scenarios work on.
 QUEUE = "chaos"
+#: How long each job takes that must still wait when the fault strikes, in seconds: asking for one
+#: takes some 20 ms, and four children share them.
+WORK_S = 0.5
 
 
 class _RedisFault(Fault):
@@ -35,13 +38,13 @@ class LoseData(_RedisFault):
     """Everything that the broker holds is gone, with jobs on their way."""
 
     def plan(self) -> Plan:
-        """Put jobs on their way, so that there is something to lose."""
-        count = int(str(self.arguments.get("jobs", 50)))
-        keys = [self.load.submit(work_s=0.05)[0] for _ in range(count)]
-        return Plan(key=keys[-1], clues={"jobs": count})
+        """Nothing to find: what is lost is asked for at the last moment."""
+        return Plan(clues={"jobs": int(str(self.arguments.get("jobs", 50)))})
 
     def strike(self, plan: Plan) -> None:
-        """Flush."""
+        """Put more work on its way than can be done meanwhile, and flush."""
+        for _ in range(int(str(plan.clues["jobs"]))):
+            plan.key, _told = self.load.submit(work_s=WORK_S)
         with closing(self.client()) as client:
             plan.clues["keys_before"] = int(str(client.dbsize()))
             plan.clues["waiting_before"] = _depth(client)
@@ -89,13 +92,13 @@ class DuplicateDeliveries(_RedisFault):
     """Every waiting message is there three times."""
 
     def plan(self) -> Plan:
-        """Put jobs on their way."""
-        for _ in range(int(str(self.arguments.get("jobs", 30)))):
-            key, _told = self.load.submit(work_s=0.1)
-        return Plan(key=key)
+        """Nothing to find: what is copied is asked for at the last moment."""
+        return Plan(clues={"jobs": int(str(self.arguments.get("jobs", 30)))})
 
     def strike(self, plan: Plan) -> None:
-        """Copy each waiting message twice, with its own delivery tag."""
+        """Put work on its way, and copy each waiting message twice with its own delivery tag."""
+        for _ in range(int(str(plan.clues["jobs"]))):
+            plan.key, _told = self.load.submit(work_s=WORK_S)
         copied = 0
         with closing(self.client()) as client:
             for name in _lists(client):

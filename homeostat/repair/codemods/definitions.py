@@ -2,84 +2,74 @@
 
 from __future__ import annotations
 
-import libcst as cst
+import ast
+import re
+from collections.abc import Iterator
 
-from homeostat.repair.codemods.functions import _Scoped
+_DEFINING = re.compile(r"(?:async\s+def|def|class)\s+")
 
-
-class _RenameDefinition(_Scoped):
-    """Renames `owner.old`: the definition, and its uses in the same file.
-
-    A module-level name is used as a plain name; a member is used as an attribute.
-    """
-
-    def __init__(self, owner: str, old: str, new: str) -> None:
-        super().__init__()
-        self._owner, self._old, self._new = owner, old, new
-        self.done = 0
-
-    def _renamed(self, name: cst.Name) -> cst.Name:
-        return name.with_changes(value=self._new)
-
-    def leave_FunctionDef(
-        self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
-    ) -> cst.BaseStatement:
-        del self._scope[-2:]
-        if original_node.name.value == self._old and self.qualname == self._owner:
-            self.done += 1
-            return updated_node.with_changes(name=self._renamed(updated_node.name))
-        return updated_node.with_changes(name=original_node.name)
-
-    def leave_ClassDef(
-        self, original_node: cst.ClassDef, updated_node: cst.ClassDef
-    ) -> cst.BaseStatement:
-        self._scope.pop()
-        if original_node.name.value == self._old and self.qualname == self._owner:
-            self.done += 1
-            return updated_node.with_changes(name=self._renamed(updated_node.name))
-        return updated_node.with_changes(name=original_node.name)
-
-    def leave_AssignTarget(
-        self, original_node: cst.AssignTarget, updated_node: cst.AssignTarget
-    ) -> cst.AssignTarget:
-        if self._is_old(original_node.target) and self.qualname == self._owner:
-            self.done += 1
-            return updated_node.with_changes(target=cst.Name(self._new))
-        return updated_node
-
-    def leave_AnnAssign(
-        self, original_node: cst.AnnAssign, updated_node: cst.AnnAssign
-    ) -> cst.BaseSmallStatement:
-        if self._is_old(original_node.target) and self.qualname == self._owner:
-            self.done += 1
-            return updated_node.with_changes(target=cst.Name(self._new))
-        return updated_node
-
-    def _is_old(self, node: cst.BaseExpression) -> bool:
-        return isinstance(node, cst.Name) and node.value == self._old
-
-    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
-        if not self._owner and original_node.value == self._old:
-            return self._renamed(updated_node)
-        return updated_node
-
-    def leave_Attribute(
-        self, original_node: cst.Attribute, updated_node: cst.Attribute
-    ) -> cst.BaseExpression:
-        if self._owner and original_node.attr.value == self._old:
-            return updated_node.with_changes(attr=self._renamed(original_node.attr))
-        return updated_node.with_changes(attr=original_node.attr)
-
-    def leave_Arg(self, original_node: cst.Arg, updated_node: cst.Arg) -> cst.Arg:
-        return updated_node.with_changes(keyword=original_node.keyword)
-
-    def leave_Param(self, original_node: cst.Param, updated_node: cst.Param) -> cst.Param:
-        return updated_node.with_changes(name=original_node.name)
+#: A place in a source: line from 1, column in bytes from 0.
+Place = tuple[int, int]
 
 
 def rename_definition(source: str, qualname: str, new: str) -> str | None:
-    """Rename a function, class or assigned name to `new` in one file; None if it is not there."""
+    """Rename a function, class or assigned name to `new` in one file; None if it is not there.
+
+    Its uses in the same file follow: a module-level name is used as a plain name, a member as an
+    attribute. Nothing but these words changes. None also where a place does not hold the name
+    that the syntax tree says (before Python 3.12 it is wrong inside f-strings).
+    """
     owner, _, old = qualname.rpartition(".")
-    transformer = _RenameDefinition(owner, old, new)
-    module = cst.parse_module(source).visit(transformer)
-    return module.code if transformer.done else None
+    module = ast.parse(source)
+    lines = [line.encode() for line in source.splitlines(keepends=True)]
+    defined = set(_definitions(module, "", owner, old, lines))
+    if not defined:
+        return None
+    uses = _attributes(module, old) if owner else _names(module, old)
+    word = old.encode()
+    for number, column in sorted(defined | set(uses), reverse=True):
+        line = lines[number - 1]
+        if line[column : column + len(word)] != word:
+            return None
+        lines[number - 1] = line[:column] + new.encode() + line[column + len(word) :]
+    return b"".join(lines).decode()
+
+
+def _definitions(
+    node: ast.AST, scope: str, owner: str, old: str, lines: list[bytes]
+) -> Iterator[Place]:
+    """Yield where `owner.old` is bound."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if scope == owner and child.name == old:
+                yield child.lineno, _name_column(lines[child.lineno - 1], child.col_offset)
+            inner = child.name if isinstance(child, ast.ClassDef) else f"{child.name}.<locals>"
+            below = f"{scope}.{inner}" if scope else inner
+            yield from _definitions(child, below, owner, old, lines)
+            continue
+        targets: list[ast.expr] = []
+        if isinstance(child, ast.Assign):
+            targets = child.targets
+        elif isinstance(child, ast.AnnAssign):
+            targets = [child.target]
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id == old and scope == owner:
+                yield target.lineno, target.col_offset
+        yield from _definitions(child, scope, owner, old, lines)
+
+
+def _name_column(line: bytes, column: int) -> int:
+    matched = _DEFINING.match(line[column:].decode())
+    return column + (len(matched[0].encode()) if matched else 0)
+
+
+def _names(module: ast.Module, old: str) -> Iterator[Place]:
+    for node in ast.walk(module):
+        if isinstance(node, ast.Name) and node.id == old:
+            yield node.lineno, node.col_offset
+
+
+def _attributes(module: ast.Module, old: str) -> Iterator[Place]:
+    for node in ast.walk(module):
+        if isinstance(node, ast.Attribute) and node.attr == old:
+            yield node.end_lineno or node.lineno, (node.end_col_offset or 0) - len(old.encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import libcst as cst
@@ -11,60 +11,55 @@ import libcst as cst
 Edit = Callable[[cst.FunctionDef], cst.FunctionDef]
 
 
-class _Scoped(cst.CSTTransformer):
-    """Keeps the qualified name of what is being visited."""
+class _OuterFunction(cst.CSTTransformer):
+    """Applies an edit to the outermost function of a snippet, and leaves what is in it."""
 
-    def __init__(self) -> None:
-        self._scope: list[str] = []
-
-    @property
-    def qualname(self) -> str:
-        """The qualified name of the innermost class or function."""
-        return ".".join(self._scope)
+    def __init__(self, edit: Edit) -> None:
+        super().__init__()
+        self._edit = edit
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:
-        """Enter a function."""
-        self._scope += [node.name.value, "<locals>"]
-        return True
-
-    def visit_ClassDef(self, node: cst.ClassDef) -> bool:
-        """Enter a class."""
-        self._scope.append(node.name.value)
-        return True
-
-    def leave_ClassDef(
-        self, original_node: cst.ClassDef, updated_node: cst.ClassDef
-    ) -> cst.BaseStatement:
-        """Leave a class."""
-        del original_node
-        self._scope.pop()
-        return updated_node
-
-
-class _FunctionEdit(_Scoped):
-    def __init__(self, qualname: str, edit: Edit) -> None:
-        super().__init__()
-        self._wanted, self._edit = qualname, edit
-        self.done = 0
+        """Do not go into the function: the edit does what is to be done there."""
+        del node
+        return False
 
     def leave_FunctionDef(
         self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
     ) -> cst.BaseStatement:
+        """Edit the function."""
         del original_node
-        self._scope.pop()
-        name = self.qualname
-        self._scope.pop()
-        if name != self._wanted:
-            return updated_node
-        self.done += 1
         return self._edit(updated_node)
 
 
 def edit_function(source: str, qualname: str, edit: Edit) -> str | None:
-    """Apply `edit` to each function of that qualified name (overloads too); None if none is."""
-    transformer = _FunctionEdit(qualname, edit)
-    module = cst.parse_module(source).visit(transformer)
-    return module.code if transformer.done else None
+    """Apply `edit` to each function of that qualified name (overloads too); None if none is.
+
+    Only the function's own lines are parsed anew, because a concrete tree of a large module
+    takes half a second.
+    """
+    places = sorted(_places(ast.parse(source), "", qualname), reverse=True)
+    lines = source.splitlines(keepends=True)
+    for first, last in places:
+        snippet = "".join(lines[first - 1 : last])
+        indented = snippet[:1] in {" ", "\t"}
+        head = "if True:\n" if indented else ""
+        edited = cst.parse_module(head + snippet).visit(_OuterFunction(edit)).code
+        lines[first - 1 : last] = [edited.removeprefix(head)]
+    return "".join(lines) if places else None
+
+
+def _places(node: ast.AST, scope: str, qualname: str) -> Iterator[tuple[int, int]]:
+    """Yield the first and last line of each function of that qualified name, decorators included."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef):
+            yield from _places(child, f"{scope}{child.name}.", qualname)
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            if scope + child.name == qualname:
+                first = min([child.lineno, *(item.lineno for item in child.decorator_list)])
+                yield first, child.end_lineno or child.lineno
+            yield from _places(child, f"{scope}{child.name}.<locals>.", qualname)
+        else:
+            yield from _places(child, scope, qualname)
 
 
 class _RenameInBody(cst.CSTTransformer):

@@ -92,18 +92,34 @@ def _inserted(names: Sequence[cst.ImportAlias], alias: cst.ImportAlias) -> list[
 
 def add_import(source: str, wanted: Import) -> str:
     """Add an import: to a statement of the same module where there is one, else as a new line."""
-    if wanted.name:
-        transformer = _Extend(wanted)
-        module = cst.parse_module(source).visit(transformer)
-        if transformer.done:
-            return module.code
     lines = source.splitlines(keepends=True)
+    sibling = _sibling(ast.parse(source), wanted) if wanted.name else None
+    if sibling is not None:
+        first, last = sibling.lineno - 1, sibling.end_lineno or sibling.lineno
+        # Only the statement itself is parsed anew: a whole module takes half a second.
+        transformer = _Extend(wanted)
+        statement = cst.parse_module("".join(lines[first:last])).visit(transformer)
+        lines[first:last] = [statement.code]
+        if transformer.done:
+            return "".join(lines)
     end = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
     position = _position(ast.parse(source), wanted)
     if position and position <= len(lines) and not lines[position - 1].endswith(("\n", "\r")):
         lines[position - 1] += end
     lines.insert(position, wanted.statement + end)
     return "".join(lines)
+
+
+def _sibling(module: ast.Module, wanted: Import) -> ast.ImportFrom | None:
+    """Return the first top-level import of names from the same module."""
+    for node in module.body:
+        if (
+            isinstance(node, ast.ImportFrom)
+            and (node.module or "", node.level) == (wanted.module, wanted.level)
+            and node.names[0].name != "*"
+        ):
+            return node
+    return None
 
 
 def _position(module: ast.Module, wanted: Import) -> int:
@@ -235,21 +251,28 @@ def move_import(
         lines.insert(at, inserted)
     first_line, last_line = statement.lineno - 1, statement.end_lineno or statement.lineno
     replacement = [ast.unparse(_with_names(statement, kept)) + end] if kept else []
-    if not functions:
-        replacement += [f"if TYPE_CHECKING:{end}", f"    {text}{end}"]
     lines[first_line:last_line] = replacement
     result = "".join(lines)
-    if not functions and not _imports_type_checking(module):
-        result = add_import(result, Import("typing", "TYPE_CHECKING"))
-    return result
+    return result if functions else _for_type_checkers(result, text, end)
 
 
-def _imports_type_checking(module: ast.Module) -> bool:
-    return any(
-        isinstance(node, ast.ImportFrom)
-        and any(item.name == "TYPE_CHECKING" for item in node.names)
-        for node in module.body
-    )
+def _for_type_checkers(source: str, statement: str, end: str) -> str:
+    """Put an import under `if TYPE_CHECKING`, after the last import, so that it is bound there."""
+    names = {
+        _bound(item)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.ImportFrom) and node.module == "typing"
+        for item in node.names
+    }
+    if "TYPE_CHECKING" not in names:
+        source = add_import(source, Import("typing", "TYPE_CHECKING"))
+    imports = [
+        node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    lines = source.splitlines(keepends=True)
+    at = imports[-1].end_lineno or imports[-1].lineno
+    lines[at:at] = [end, f"if TYPE_CHECKING:{end}", f"    {statement}{end}"]
+    return "".join(lines)
 
 
 def _bound(item: ast.alias) -> str:

@@ -11,6 +11,7 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from homeostat.repair.case import Candidate, Origin, Side
@@ -105,21 +106,22 @@ def _unparsable(candidate: Candidate, texts: Texts) -> str:
     return ""
 
 
-def _trees(texts: Texts, *, new: bool) -> Iterator[ast.Module]:
-    for path, (before, after) in texts.items():
-        text = after if new else before
-        if text is None or not path.endswith(".py"):
-            continue
-        try:
-            yield ast.parse(text)
-        except (SyntaxError, ValueError):
-            continue
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> tuple[ast.Module, tuple[ast.AST, ...]] | None:
+    """Return the syntax tree and all its nodes; None where the text is no Python."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return None
+    return tree, tuple(ast.walk(tree))
 
 
 def _count(texts: Texts, keys: Callable[[ast.AST], Iterator[str]], *, new: bool) -> Counter[str]:
     found: Counter[str] = Counter()
-    for tree in _trees(texts, new=new):
-        for node in ast.walk(tree):
+    for path, (before, after) in texts.items():
+        text = after if new else before
+        parsed = _parsed(text) if text is not None and path.endswith(".py") else None
+        for node in parsed[1] if parsed else ():
             found.update(keys(node))
     return found
 
@@ -254,10 +256,10 @@ def _ignored(candidate: Candidate, texts: Texts) -> str:
     for before, after in texts.values():
         if before is None or after is None:
             continue
-        try:
-            old, new = _signatures(ast.parse(before)), _signatures(ast.parse(after))
-        except (SyntaxError, ValueError):
+        parsed = _parsed(before), _parsed(after)
+        if parsed[0] is None or parsed[1] is None:
             continue
+        old, new = _signatures(parsed[0][0]), _signatures(parsed[1][0])
         for qualname, (parameters, read) in new.items():
             if qualname not in old:
                 continue

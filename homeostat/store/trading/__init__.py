@@ -25,17 +25,22 @@ from homeostat.store.trading.journal import (
     DecisionCycle,
     HookFiring,
     decision_id,
+    write_decisions,
 )
 from homeostat.store.trading.rules import (
     Directive,
     DirectiveAck,
+    PolicyHead,
     SafetyPolicy,
+    UniverseHead,
     UniverseMember,
     UniverseSnapshot,
     acknowledge,
     latest_directive,
     latest_policy,
     latest_universe,
+    policy_head,
+    universe_head,
 )
 
 __all__ = [
@@ -54,10 +59,12 @@ __all__ = [
     "ModelOutcome",
     "ModelRecord",
     "Order",
+    "PolicyHead",
     "Position",
     "Reservation",
     "RetrainingDecision",
     "SafetyPolicy",
+    "UniverseHead",
     "UniverseMember",
     "UniverseSnapshot",
     "acknowledge",
@@ -68,4 +75,7 @@ __all__ = [
     "latest_policy",
     "latest_universe",
     "open_positions",
+    "policy_head",
+    "universe_head",
+    "write_decisions",
 ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import String, select
+from sqlalchemy import String, bindparam, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from homeostat.clock import new_id, utcnow
@@ -98,6 +98,50 @@ def latest_policy(session: Session) -> SafetyPolicy | None:
 def latest_universe(session: Session) -> UniverseSnapshot | None:
     """Return the newest universe, expired or not."""
     return session.scalar(select(UniverseSnapshot).order_by(UniverseSnapshot.id.desc()).limit(1))
+
+
+class PolicyHead(NamedTuple):
+    """What the flow asks of the newest safety policy."""
+
+    id: str
+    expires_at: datetime
+    policy: str
+
+
+class UniverseHead(NamedTuple):
+    """What the flow asks of the newest universe."""
+
+    id: str
+    expires_at: datetime
+    mode: str
+    selected: frozenset[str]
+
+
+_P, _U = SafetyPolicy.__table__.c, UniverseSnapshot.__table__.c
+_POLICY_HEAD = select(_P.id, _P.expires_at, _P.policy).order_by(_P.id.desc()).limit(1)
+_UNIVERSE_HEAD = select(_U.id, _U.expires_at, _U.mode).order_by(_U.id.desc()).limit(1)
+_SELECTED = select(_U.selected).where(_U.id == bindparam("id"))
+#: The newest universe's symbols by its id: a snapshot is written once, and read every cycle.
+_members: dict[str, frozenset[str]] = {}
+
+
+def policy_head(session: Session) -> PolicyHead | None:
+    """Return the newest safety policy without its targets, expired or not."""
+    row = session.execute(_POLICY_HEAD).first()
+    return PolicyHead(*row) if row is not None else None
+
+
+def universe_head(session: Session) -> UniverseHead | None:
+    """Return the newest universe without its exclusions, expired or not."""
+    row = session.execute(_UNIVERSE_HEAD).first()
+    if row is None:
+        return None
+    members = _members.get(row.id)
+    if members is None:
+        members = frozenset(session.execute(_SELECTED, {"id": row.id}).scalar_one())
+        _members.clear()
+        _members[row.id] = members
+    return UniverseHead(*row, members)
 
 
 def acknowledge(session: Session, component: str) -> int:

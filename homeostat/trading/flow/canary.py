@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,11 @@ from homeostat.store.trading import (
     CANARY,
     Book,
     Decision,
-    DecisionCycle,
+    Directive,
     HookFiring,
     ModelOutcome,
     Order,
+    PolicyHead,
     Position,
     Reservation,
     RetrainingDecision,
@@ -36,7 +37,10 @@ from homeostat.store.trading import (
 )
 from homeostat.trading import signals as agents
 from homeostat.trading.flow import entries, exits
-from homeostat.trading.flow.cycle import journal
+from homeostat.trading.flow.batch import Batch
+from homeostat.trading.flow.ground import Ground
+from homeostat.trading.flow.journal import journal
+from homeostat.trading.flow.opening import Desk, open_trades
 from homeostat.trading.flow.parties import Parties
 from homeostat.trading.market.panel import BAR_S, Instrument, Panel
 
@@ -135,6 +139,20 @@ def _before(session: Session) -> _Before:
     return _Before(utcnow(), directive.version if directive else 0, member.trades if member else 0)
 
 
+def _leave(at: datetime) -> Ground:
+    """Return the leave to trade that the canary has in its own book; it is written nowhere."""
+    until = at + timedelta(days=1)
+    directive = Directive(
+        version=0,
+        expires_at=until,
+        mode="NORMAL",
+        allow_new_trades=True,
+        reduce_global_risk=False,
+        min_confidence=0.65,
+    )
+    return Ground(at, frozenset(), PolicyHead("canary", until, "ALLOW_ALL"), directive)
+
+
 def _trade(session: Session, run: str, parties: Parties, at: datetime) -> str:
     """Take the canary through every step of the flow and return its decision's id."""
     instrument = Instrument(SYMBOL, base="CANARY", half_spread=1e-5)
@@ -145,41 +163,40 @@ def _trade(session: Session, run: str, parties: Parties, at: datetime) -> str:
     parties.ask("trading.ai_hfos", lambda one: one.run(session, at))
     # The real rules are read and noted, not obeyed: the canary never meets a real venue, and has
     # to prove the rest of the flow while entries are forbidden too.
-    rule, directive = entries.global_rule(session, utcnow())
+    real = Ground.read(session, utcnow())
+    ground = _leave(real.at)
     examined = parties.ask(
         "trading.universe_os", lambda one: one.examine([instrument], seen).excluded
     )
-    batch = entries.batch_of(seen, agents.signals(seen, moment, name=MODEL))
+    batch = Batch.of(seen, agents.signals(seen, moment, name=MODEL))
     if examined is None or examined:
-        batch.stop([0], str((examined or {}).get(SYMBOL, "UNIVERSE_AWAY")))
-    entries.gate_signals(batch, session, 0.65, parties)
+        batch.stop_all(str((examined or {}).get(SYMBOL, "UNIVERSE_AWAY")))
+    entries.gate_signals(batch, session, ground, parties)
     entries.gate_barriers(batch, parties)
-    cycle_id = new_id()
-    session.add(
-        DecisionCycle(
-            id=cycle_id,
-            due_at=utcnow(),
-            book=CANARY,
-            inputs={
-                "run": run,
-                "would_be_forbidden_by": rule,
-                "directive": directive.version if directive else None,
-            },
-            counts={},
-        )
-    )
-    session.flush()
     listed = {SYMBOL: instrument}
-    entries.open_trades(batch, session, cycle_id, CANARY, None, listed, parties, moment)
-    journal(session, cycle_id, batch)
+    desk = Desk(session, new_id(), CANARY, listed, parties, moment)
+    open_trades(batch, desk, None)
+    journal(
+        session,
+        batch,
+        cycle_id=desk.cycle_id,
+        due_at=utcnow(),
+        book=CANARY,
+        inputs={
+            "run": run,
+            "would_be_forbidden_by": real.entry_rule(),
+            "directive": real.directive.version if real.directive else None,
+        },
+        counts={},
+    )
     for end in range(_BEFORE + 1, _BEFORE + _AFTER + 1):
         window = whole.window(end - 121, end)
-        exits.manage(session, CANARY, window, listed, parties, "NORMAL", may_add=True)
+        exits.manage(exits.Floor(session, window, listed, parties, ground), CANARY)
         if not store.open_positions(session, CANARY):
             break
     _leave_nothing_open(session, listed)
     parties.ask("trading.retraining_orchestrator", lambda one: one.review(session, MODEL))
-    return decision_id(cycle_id, SYMBOL)
+    return decision_id(desk.cycle_id, SYMBOL)
 
 
 def _leave_nothing_open(session: Session, listed: dict[str, Instrument]) -> None:

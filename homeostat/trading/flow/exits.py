@@ -1,12 +1,12 @@
 """What happens to open positions: bars, labels, adds, exits, and what is learnt from the end.
 
-Nothing here reads a directive, a universe or governance to close a position. Only an add, which
-is an entry, is asked for.
+Nothing here needs a directive, a universe or governance to close a position. Only an add, which
+is an entry, is asked for. Where several want different things, the table of authority decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +16,19 @@ from sqlalchemy.orm import Session
 from homeostat.store import trading as store
 from homeostat.store.trading import Position
 from homeostat.trading import venue
+from homeostat.trading.authority import Claim, Ruling, Wants, rule_on
+from homeostat.trading.flow.ground import Ground
 from homeostat.trading.flow.parties import FLOW, Parties
 from homeostat.trading.market.panel import BAR_S, Floats, Instrument, Panel
+from homeostat.trading.market.spread import width
 from homeostat.trading.venue import Closed
 
 _PRICES = ("open", "high", "low", "close")
 #: Bars that the trend of a position is read from, and the recent and usual volatility.
 _TREND, _RECENT, _USUAL = 10, 15, 120
+#: What the advice of position intelligence asks for; the rest of it is no demand.
+_PIL_WANTS = {"EXIT": Wants.EXIT, "REDUCE": Wants.REDUCE, "TIGHTEN_SL": Wants.TIGHTEN_SL}
+_PAL_WANTS = {"ADD": Wants.ADD, "EXTEND": Wants.EXTEND, "PARTIAL": Wants.PARTIAL}
 
 
 @dataclass
@@ -30,94 +36,117 @@ class Exits:
     """What became of the open positions in one cycle."""
 
     closed: list[Closed] = field(default_factory=list)
+    held: list[Position] = field(default_factory=list)
     adds: int = 0
     reduced: int = 0
+    overruled: int = 0
     unpriced: list[str] = field(default_factory=list)
 
 
-def manage(
-    session: Session,
-    book: str,
-    panel: Panel,
-    listed: Mapping[str, Instrument],
-    parties: Parties,
-    mode: str,
-    *,
-    may_add: bool,
-) -> Exits:
-    """Let every bar that closed since happen to each open position, and act on the advice."""
+@dataclass(frozen=True)
+class Floor:
+    """What the open positions are managed with."""
+
+    session: Session
+    panel: Panel
+    listed: Mapping[str, Instrument]
+    parties: Parties
+    ground: Ground
+
+
+def manage(floor: Floor, book: str) -> Exits:
+    """Let every bar that closed since happen to each open position, and act on the ruling."""
     done = Exits()
-    for position in store.open_positions(session, book):
-        if position.symbol not in panel.symbols:
+    places = {symbol: row for row, symbol in enumerate(floor.panel.symbols)}
+    for position in store.open_positions(floor.session, book):
+        row = places.get(position.symbol)
+        if row is None:
             done.unpriced.append(position.symbol)
+            done.held.append(position)
             continue
-        row = panel.symbols.index(position.symbol)
-        instrument = listed[position.symbol]
-        closed = _bars(session, position, panel, row, instrument)
+        closed = _bars(floor, position, row)
         if closed is None:
-            closed = _act(session, position, panel, row, instrument, parties, mode, done, may_add)
-        if closed is not None:
+            closed = _act(floor, position, row, done)
+        if closed is None:
+            done.held.append(position)
+        else:
             done.closed.append(closed)
-            finish(session, closed, parties)
+            finish(floor.session, closed, floor.parties)
     return done
 
 
-def _bars(
-    session: Session, position: Position, panel: Panel, row: int, instrument: Instrument
-) -> Closed | None:
+def _bars(floor: Floor, position: Position, row: int) -> Closed | None:
+    panel = floor.panel
     first = int(np.searchsorted(panel.times, position.marked_at.timestamp() - BAR_S, side="right"))
     for column in range(first, len(panel.times)):
         prices = {name: float(getattr(panel, name)[row, column]) for name in _PRICES}
         if not all(np.isfinite(price) for price in prices.values()):
             continue
         bar = venue.bar_of(prices, float(panel.times[column]))
-        if closed := venue.advance(session, position, bar, instrument):
+        instrument = floor.listed[position.symbol]
+        if closed := venue.advance(floor.session, position, bar, instrument):
             return closed
     return None
 
 
-def _act(
-    session: Session,
-    position: Position,
-    panel: Panel,
-    row: int,
-    instrument: Instrument,
-    parties: Parties,
-    mode: str,
-    done: Exits,
-    may_add: bool,  # noqa: FBT001  # passed on as it came
-) -> Closed | None:
-    """Ask for label and advice, and carry out what the highest authority wants."""
-    close = panel.close[row]
+def _act(floor: Floor, position: Position, row: int, done: Exits) -> Closed | None:
+    """Ask everybody, rule by authority, and carry out the ruling."""
+    close = floor.panel.close[row]
     trend = float(close[-1] - close[-1 - _TREND]) if len(close) > _TREND else 0.0
-    price = position.mark
-    parties.consult(
+    spread = width(floor.panel, row, floor.listed[position.symbol].half_spread)
+    floor.parties.consult(
         "trading.position_intelligence",
-        lambda pil: pil.classify(position, pil.sight(position, price, trend)),
+        lambda pil: pil.classify(position, pil.sight(position, position.mark, trend, spread)),
     )
-    if position.advice == "EXIT":
-        return venue.close(session, position, price, "PIL_EXIT", instrument)
-    if position.advice == "REDUCE":
+    ruling = rule_on(_claims(floor, position, close))
+    done.overruled += len(ruling.overruled)
+    return _carry_out(floor, position, ruling, done)
+
+
+def _claims(floor: Floor, position: Position, close: Floats) -> Iterator[Claim]:
+    """Yield what each authority wants of the position; the balancer is asked before an add."""
+    symbol = position.symbol
+    yield from floor.ground.claims(symbol)
+    if (wants := _PIL_WANTS.get(position.advice)) is not None:
+        yield Claim("PIL", symbol, wants, position.label)
+    if position.label == "WINNER":
+        proposal = _propose(position, close, floor.parties, floor.ground.mode)
+        move = _PAL_WANTS.get(str(proposal.move)) if proposal is not None else None
+        if move is not None and not (move is Wants.PARTIAL and position.partial_taken):
+            yield Claim("PAL", symbol, move, f"score {proposal.score:.0f}", proposal)
+
+
+def _carry_out(floor: Floor, position: Position, ruling: Ruling, done: Exits) -> Closed | None:
+    session, price = floor.session, position.mark
+    claim, instrument = ruling.stands, floor.listed[position.symbol]
+    if claim is None:
+        return None
+    if claim.wants is Wants.EXIT:
+        rule = "PIL_EXIT" if claim.authority == "PIL" else f"SAFETY_{claim.why}"
+        return venue.close(session, position, price, rule, instrument)
+    if claim.wants is Wants.REDUCE:
         before = position.quantity
-        venue.reduce(session, position, before / 2, price, instrument, "REDUCE")
+        kind = "REDUCE" if claim.authority == "PIL" else "SAFETY_REDUCE"
+        venue.reduce(session, position, before / 2, price, instrument, kind)
         done.reduced += position.quantity < before
-    elif position.advice == "TIGHTEN_SL":
+    elif claim.wants is Wants.TIGHTEN_SL:
         venue.move_stop(session, position, (position.stop + price) / 2)
-    elif position.label == "WINNER":
-        proposal = _propose(position, close, price, parties, mode)
-        if proposal is not None and proposal.move == "PARTIAL" and not position.partial_taken:
-            venue.reduce(session, position, proposal.quantity, price, instrument, "PARTIAL")
-            position.partial_taken = True
-            done.reduced += 1
-        if proposal is not None and proposal.move == "ADD" and may_add:
-            done.adds += add(session, position, proposal, price, instrument, parties)
+    elif claim.wants is Wants.PARTIAL:
+        venue.reduce(session, position, claim.detail.quantity, price, instrument, "PARTIAL")
+        position.partial_taken = True
+        done.reduced += 1
+    elif claim.wants is Wants.ADD:
+        done.adds += add(session, position, claim.detail, price, instrument, floor.parties)
+    elif claim.wants is Wants.EXTEND:
+        position.advice = "EXTEND_HOLD"
     return None
 
 
-def _propose(position: Position, close: Floats, price: float, parties: Parties, mode: str) -> Any:
+def _propose(position: Position, close: Floats, parties: Parties, mode: str) -> Any:
     """Ask PAL about a winner; its answer has `move`, `quantity` and `stop`."""
     from homeostat.trading.profit_amplification import Sight, Volatility
 
+    price = position.mark
     steps = np.diff(np.log(close[-_USUAL:]))
     usual = float(np.nanstd(steps)) or 1e-12
     wild = float(np.nanstd(steps[-_RECENT:])) / usual
@@ -146,7 +175,7 @@ def add(
     instrument: Instrument,
     parties: Parties,
 ) -> bool:
-    """Add to a winner, if the balancer has room and governance allows it; the stop moves first."""
+    """Add to a winner, if the balancer has room and governance allows it."""
     quantity, stop = float(proposal.quantity), float(proposal.stop)
     first_risk = position.first_quantity * position.risk_per_unit
     code = parties.ask(

@@ -77,6 +77,18 @@ class Panel:
             self.volume[cut],
         )
 
+    def rows(self, which: NDArray[np.bool_]) -> Panel:
+        """Return the symbols where `which` (n,) is true."""
+        return Panel(
+            tuple(name for name, wanted in zip(self.symbols, which, strict=True) if wanted),
+            self.times,
+            self.open[which],
+            self.high[which],
+            self.low[which],
+            self.close[which],
+            self.volume[which],
+        )
+
     def log_returns(self) -> Floats:
         """Return the (n, t-1) log returns of the closes; NaN beside a missing bar."""
         return np.diff(np.log(self.close), axis=1)

@@ -1,129 +1,162 @@
-"""Trains the momentum model on recorded bars, and measures it where it was not trained."""
+"""Trains the models on bars, and measures each where it was not trained.
+
+Purged walk-forward: every fold is fitted on what lies before it, an embargo as long as the
+horizon apart, and judged on what comes after. Each set of parameters is one try at being lucky.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
+from pydantic import JsonValue
 
 from homeostat.trading.market.panel import Floats, Panel
-from homeostat.trading.models import validation
-from homeostat.trading.signals import HORIZON_BARS, INPUT_BARS, EwmaModel, probability
+from homeostat.trading.models import drift, features, scoring, validation
+from homeostat.trading.models.agent import BASELINE, BOOSTED, EwmaModel
+from homeostat.trading.models.boosted import BoostedModel, library
+from homeostat.trading.models.features import HORIZON_BARS, INPUT_BARS
+from homeostat.trading.models.scoring import Samples, Trained
 
-#: The spans (fast, slow) that training may choose from; each is one try at being lucky.
+#: The spans (fast, slow) that the baseline's training may choose from.
 SPANS = tuple(product((4.0, 8.0, 16.0), (24.0, 40.0)))
-#: A round trip's fees as a fraction of the price.
-FEE = 0.001
+#: LightGBM's leaves and rounds that training may choose from.
+SHAPES = ((4, 40), (8, 40), (8, 80))
+#: The same bars and the same seed give the same bytes.
+SEED = 20251123
+#: Bars between two training samples of LightGBM; the judged ones are a horizon apart.
+STEP = 15
 _FOLDS = 4
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A trained model and what it did out of sample: one entry a signal, after fees."""
+def train(panel: Panel, name: str = BASELINE) -> Trained:
+    """Train the model of that name; rows with missing bars are left out.
 
-    model: EwmaModel
-    returns: Floats
-    brier: float
-    calibration_error: float
-    tries: int
-    variance_of_tries: float
-
-    @property
-    def deflated_sharpe(self) -> float:
-        """The probability that the model is better than luck."""
-        return validation.deflated_sharpe(self.returns, self.tries, self.variance_of_tries)
-
-    def metrics(self) -> dict[str, float]:
-        """Return what the promotion is judged by."""
-        return {
-            "samples": float(len(self.returns)),
-            "mean_return": float(self.returns.mean()) if len(self.returns) else 0.0,
-            "sharpe": validation.sharpe(self.returns),
-            "deflated_sharpe": self.deflated_sharpe,
-            "brier": self.brier,
-            "calibration_error": self.calibration_error,
-        }
+    Raises ValueError where too little is left or no such model is trained here, and
+    ModelUnavailableError where its library is missing.
+    """
+    whole = np.isfinite(panel.close).all(axis=1)
+    close, volume = panel.close[whole], panel.volume[whole]
+    if not len(close) or close.shape[1] < INPUT_BARS + HORIZON_BARS * (_FOLDS + 2):
+        raise ValueError("there are too few whole series to train on")
+    if name == BASELINE:
+        return _baseline(close)
+    if name == BOOSTED:
+        return _boosted(close, volume)
+    raise ValueError(f"there is no training for a model named {name}")
 
 
-@dataclass(frozen=True)
-class _Samples:
-    score: Floats
-    future: Floats
+def ground(panel: Panel) -> dict[str, JsonValue]:
+    """Return what a model was trained on, for PSI and regime: its inputs and its market."""
+    whole = np.isfinite(panel.close).all(axis=1) & (np.ptp(np.nan_to_num(panel.close), axis=1) > 0)
+    close, volume = panel.close[whole], panel.volume[whole]
+    ends = _ends(close, STEP)
+    rows = features.features(features.windows(close, ends), features.windows(volume, ends))
+    reference = drift.reference(rows.reshape(-1, rows.shape[-1]))
+    return {"features": reference, "regime": drift.regime(panel)}
 
-    def part(self, where: slice) -> _Samples:
-        return _Samples(self.score[:, where], self.future[:, where])
 
-
-def _samples(close: Floats, model: EwmaModel, step: int) -> _Samples:
-    """Return scores and the returns that followed, every `step` bars, (n, m) each."""
+def future(close: Floats, ends: np.ndarray) -> Floats:
+    """Return (n, m) log returns over the horizon after each of `ends` (m,)."""
     price = np.log(close)
-    ends = np.arange(INPUT_BARS, price.shape[1] - HORIZON_BARS, step)
-    ages = np.arange(INPUT_BARS)[::-1]
-    weights = np.stack([0.5 ** (ages / span) for span in (model.fast, model.slow)])
-    weights /= weights.sum(axis=1, keepdims=True)
-    windows = np.lib.stride_tricks.sliding_window_view(price, INPUT_BARS, axis=1)[
-        :, ends - INPUT_BARS
-    ]
-    means = windows @ (weights[0] - weights[1])
-    deviation = np.diff(windows, axis=2).std(axis=2)
-    future = price[:, ends - 1 + HORIZON_BARS] - price[:, ends - 1]
-    return _Samples(means / np.maximum(deviation, 1e-12), future)
-
-
-def _slope(samples: _Samples) -> float:
-    """Return the logistic slope that fits best, by a few Newton steps from zero."""
-    x = np.abs(samples.score).ravel()
-    y = (np.sign(samples.score) == np.sign(samples.future)).ravel().astype(float)
-    slope = 0.0
-    for _ in range(12):
-        p = 1 / (1 + np.exp(-slope * x))
-        curvature = float((x * x * p * (1 - p)).sum())
-        slope += float((x * (y - p)).sum()) / max(curvature, 1e-9)
-    # A negative slope would mean the opposite of the model; it then has nothing to say.
-    return float(np.clip(slope, 0.0, 5.0))
-
-
-def _outcome(samples: _Samples) -> Floats:
-    # One mean a moment: symbols at the same moment are no independent tries.
-    found: Floats = (np.sign(samples.score) * samples.future).mean(axis=0) - FEE
+    found: Floats = price[:, ends - 1 + HORIZON_BARS] - price[:, ends - 1]
     return found
 
 
-def train(panel: Panel, step: int = HORIZON_BARS) -> Trained:
-    """Choose spans and slope by purged walk-forward, and measure them out of sample.
+def _ends(close: Floats, step: int) -> np.ndarray:
+    return np.arange(INPUT_BARS, close.shape[1] - HORIZON_BARS, step)
 
-    Rows with missing bars are left out. Raises ValueError where too little is left.
-    """
-    close = panel.close[np.isfinite(panel.close).all(axis=1)]
-    if not len(close) or close.shape[1] < INPUT_BARS + HORIZON_BARS * (_FOLDS + 2):
-        raise ValueError("there are too few whole series to train on")
-    embargo = -(-HORIZON_BARS // step)
-    candidates = []
+
+def _baseline(close: Floats) -> Trained:
+    """Choose spans and slope, and measure them out of sample."""
+    ends = _ends(close, HORIZON_BARS)
+    seen, after = features.windows(np.log(close), ends), future(close, ends)
+    whole, tries = [], []
     for fast, slow in SPANS:
-        samples = _samples(close, EwmaModel(fast, slow), step)
-        folds = list(validation.walk_forward(samples.score.shape[1], _FOLDS, embargo))
+        samples = Samples(features.momentum(seen, fast, slow), after)
+        folds = list(validation.walk_forward(samples.score.shape[1], _FOLDS, 1))
         tests = [samples.part(test) for _, test in folds]
-        slopes = [_slope(samples.part(before)) for before, _ in folds]
-        returns = np.concatenate([_outcome(test) for test in tests])
-        candidates.append((validation.sharpe(returns), fast, slow, samples, tests, slopes, returns))
-    ratios = [one[0] for one in candidates]
-    _, fast, slow, samples, tests, slopes, returns = max(candidates, key=lambda one: one[0])
-    confidence, won = _judged(tests, slopes)
-    return Trained(
-        EwmaModel(fast, slow, _slope(samples)),
-        returns,
-        validation.brier(confidence, won),
-        validation.calibration_error(confidence, won),
-        len(SPANS),
-        float(np.var(ratios)),
+        tries.append((tests, [scoring.slope(samples.part(before)) for before, _ in folds]))
+        whole.append(samples)
+    best, *judgement, variance = scoring.best_of(tries)
+    fast, slow = SPANS[best]
+    model = EwmaModel(fast, slow, scoring.slope(whole[best]))
+    return Trained(model, *judgement, len(SPANS), variance)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Features (n, m, f) and the returns that followed (n, m)."""
+
+    x: Floats
+    future: Floats
+
+    def part(self, where: slice) -> Rows:
+        return Rows(self.x[:, where], self.future[:, where])
+
+
+def _boosted(close: Floats, volume: Floats) -> Trained:
+    """Choose leaves and rounds, and measure them out of sample; the last fit sees everything."""
+    ends = _ends(close, STEP)
+    seen = features.windows(close, ends), features.windows(volume, ends)
+    rows = Rows(features.features(*seen), future(close, ends))
+    apart = HORIZON_BARS // STEP
+    folds = list(validation.walk_forward(rows.future.shape[1], _FOLDS, apart))
+    tries = []
+    for shape in SHAPES:
+        # The trees' own margins in training say nothing of how sure they may be: the slope of a
+        # fold comes from the folds before it, and the first one says one half throughout.
+        tests: list[Samples] = []
+        slopes: list[float] = []
+        for before, test in folds:
+            # Each fold's last label looks into the next one and is purged.
+            known = [one.part(slice(0, -1)) for one in tests]
+            slopes.append(scoring.slope(_pooled(known)) if known else 0.0)
+            model = BoostedModel(fit(rows.part(before), *shape), 1.0)
+            tests.append(scored(model, rows.part(slice(test.start, test.stop, apart))))
+        tries.append((tests, slopes))
+    best, *judgement, variance = scoring.best_of(tries)
+    final = BoostedModel(fit(rows, *SHAPES[best]), scoring.slope(_pooled(tries[best][0])))
+    return Trained(final, *judgement, len(SHAPES), variance)
+
+
+def _pooled(tests: list[Samples]) -> Samples:
+    return Samples(
+        np.concatenate([one.score for one in tests], axis=1),
+        np.concatenate([one.future for one in tests], axis=1),
     )
 
 
-def _judged(tests: list[_Samples], slopes: list[float]) -> tuple[Floats, Floats]:
-    confidence = [
-        probability(test.score.ravel(), EwmaModel(slope=slope))
-        for test, slope in zip(tests, slopes, strict=True)
-    ]
-    won = [(np.sign(test.score) == np.sign(test.future)).ravel() for test in tests]
-    return np.concatenate(confidence), np.concatenate(won).astype(float)
+def scored(model: BoostedModel, rows: Rows) -> Samples:
+    margins = model.margins(rows.x.reshape(-1, rows.x.shape[-1]))
+    return Samples(margins.reshape(rows.future.shape), rows.future)
+
+
+def fit(rows: Rows, leaves: int, rounds: int, least: int | None = None) -> str:
+    """Fit trees to the sign of the future and return their text, the same for the same rows.
+
+    `least` is how many samples a leaf must hold; 1 % of them unless given.
+    """
+    lightgbm: Any = library()
+    moved = rows.future.ravel() != 0
+    x, y = rows.x.reshape(-1, rows.x.shape[-1])[moved], rows.future.ravel()[moved] > 0
+    parameters = {
+        "objective": "binary",
+        # The margin starts at zero, so that a rise of the whole market is no side of its own.
+        "boost_from_average": False,
+        "num_leaves": leaves,
+        "learning_rate": 0.05,
+        "min_data_in_leaf": least or max(20, len(y) // 100),
+        "lambda_l2": 10.0,
+        "feature_fraction": 0.8,
+        "seed": SEED,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 1,
+        "verbosity": -1,
+    }
+    data = lightgbm.Dataset(x, label=y.astype(np.float64), feature_name=list(features.NAMES))
+    found: str = lightgbm.train(parameters, data, num_boost_round=rounds).model_to_string()
+    return found

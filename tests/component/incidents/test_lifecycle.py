@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from homeostat.incidents import lifecycle
+from homeostat.incidents import lifecycle, recovery
 from homeostat.incidents.lifecycle import WAYS, State, StepRefusedError, UnknownIncidentError
 from homeostat.store import database
 from tests.component.incidents.scenes import events, fail, move, now_of, timeline
@@ -82,11 +82,11 @@ def test_healthy_runs_in_a_row_resolve_it() -> None:
     incident = fail()
     for _ in range(2):
         with database.transaction() as session:
-            assert lifecycle.healthy_run(session, "shop") == []
+            assert recovery.healthy_run(session, "shop") == []
     fail()  # the row is broken, and begins anew
     for run in range(3):
         with database.transaction() as session:
-            assert lifecycle.healthy_run(session, "shop") == ([incident.id] if run == 2 else [])
+            assert recovery.healthy_run(session, "shop") == ([incident.id] if run == 2 else [])
     assert events(incident)[-1] == "auto-resolved"
     assert now_of(incident).resolved_by == "auto"
 
@@ -97,7 +97,7 @@ def test_healthy_runs_do_not_end_what_is_being_repaired() -> None:
     move(incident, State.ANALYSING, State.APPLYING)
     for _ in range(5):
         with database.transaction() as session:
-            assert lifecycle.healthy_run(session, "shop") == []
+            assert recovery.healthy_run(session, "shop") == []
     assert now_of(incident).state == State.APPLYING
 
 
@@ -106,7 +106,7 @@ def test_another_components_health_says_nothing() -> None:
     incident = fail()
     for _ in range(5):
         with database.transaction() as session:
-            lifecycle.healthy_run(session, "other")
+            recovery.healthy_run(session, "other")
     assert now_of(incident).state == State.OPEN
 
 

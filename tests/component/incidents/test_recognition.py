@@ -14,10 +14,11 @@ import pytest
 from sqlalchemy import func, select
 
 from homeostat.clock import utcnow
-from homeostat.incidents import background, lifecycle, recognition, signature
+from homeostat.incidents import background, lifecycle, recognition, recovery, signature
+from homeostat.incidents.counting import total
 from homeostat.incidents.failure import Failure, Severity
 from homeostat.incidents.lifecycle import State
-from homeostat.incidents.recognition import report, total
+from homeostat.incidents.recognition import report
 from homeostat.incidents.signature import Basis
 from homeostat.settings import settings
 from homeostat.store import database
@@ -181,12 +182,46 @@ def test_below_the_threshold_it_is_counted_and_not_opened() -> None:
     assert events(incident) == ["pending", "opened"]
 
 
-@pytest.mark.usefixtures("sqlite_store")
-def test_a_healthy_run_ends_what_is_below_the_threshold() -> None:
-    incident = again(raised(), times=2, fail_after=3)
+def healthy() -> list[str]:
     with database.transaction() as session:
-        assert lifecycle.healthy_run(session, "shop") == [incident.id]
-    assert again(raised(), fail_after=3).state != State.PENDING or count() == 2
+        return recovery.healthy_run(session, "shop")
+
+
+@pytest.mark.usefixtures("store")
+def test_failures_that_healthy_runs_part_never_reach_the_threshold() -> None:
+    incident = again(raised(), times=2, fail_after=3)
+    assert healthy() == [incident.id]
+    for _ in range(3):
+        blip = again(raised(), times=2, fail_after=3)
+        assert (blip.id, blip.state, blip.failures_in_row) == (incident.id, State.PENDING, 2)
+        assert healthy() == [incident.id]
+    assert (blip.occurrences, blip.openings) == (8, 0)
+    assert analyses(incident) == []
+    opened = again(raised(), times=3, fail_after=3)
+    assert (opened.id, opened.state, opened.openings) == (incident.id, State.OPEN, 1)
+    assert len(analyses(incident)) == 1
+
+
+@pytest.mark.usefixtures("store")
+def test_a_resolved_incident_reopens_at_its_threshold_too() -> None:
+    incident = again(raised(), times=2, fail_after=2)
+    with database.transaction() as session:
+        lifecycle.resolve(session, incident.id, actor="ann")
+    again_pending = again(raised(), fail_after=2)
+    assert (again_pending.id, again_pending.state) == (incident.id, State.PENDING)
+    reopened = again(raised(), fail_after=2)
+    assert (reopened.state, reopened.openings, reopened.occurrences) == (State.OPEN, 2, 4)
+    assert len(analyses(incident)) == 2
+    assert events(incident) == ["pending", "opened", "resolved", "pending", "reopened"]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_slower_recovery_that_a_component_asks_for_is_kept() -> None:
+    incident = again(raised())
+    for run in range(5):
+        with database.transaction() as session:
+            ended = recovery.healthy_run(session, "shop", recover_after=5)
+        assert ended == ([incident.id] if run == 4 else [])
 
 
 @pytest.mark.usefixtures("store")

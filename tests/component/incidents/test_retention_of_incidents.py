@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select
 
 from homeostat.clock import new_id, utcnow
 from homeostat.incidents import retention, views
-from homeostat.incidents.recognition import total
+from homeostat.incidents.counting import total
 from homeostat.store import database
 from homeostat.store.incidents import Bundle, Incident, OccurrenceCount
 from tests.component.incidents.scenes import fail, now_of

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import select
 
 from homeostat import registry
 from homeostat.clock import utcnow
@@ -16,15 +14,26 @@ from homeostat.store import trading
 from homeostat.store.database import transaction
 from homeostat.testing import check_contract
 from homeostat.trading import model_supervisor as supervisor
-from homeostat.trading import retraining_orchestrator as retraining
-from homeostat.trading.market import generator
-from homeostat.trading.market.panel import Panel
-from homeostat.trading.model_supervisor import Outcome, adwin, blocked_side, page_hinkley, psi
-from homeostat.trading.models import training, validation
-from homeostat.trading.retraining_orchestrator import SHADOW, Standing, refusal, triggers
+from homeostat.trading.model_supervisor import Outcome, blocked_side
+from homeostat.trading.models import validation
+from homeostat.trading.models.artifacts import ArtifactError
+from homeostat.trading.models.drift import PSI_SHIFT, adwin, counts, page_hinkley, psi
+from homeostat.trading.models.promotion import (
+    SHADOW,
+    SHADOW_LABELS,
+    Standing,
+    refusal,
+    triggers,
+)
 from homeostat.trading.signals import EwmaModel
 
-GOOD = {"deflated_sharpe": 0.95, "mean_return": 0.001, "brier": 0.24, "calibration_error": 0.05}
+GOOD = {
+    "deflated_sharpe": 0.95,
+    "mean_return": 0.001,
+    "brier": 0.24,
+    "calibration_error": 0.05,
+    "shadow_labels": SHADOW_LABELS,
+}
 
 
 @pytest.mark.parametrize(
@@ -58,8 +67,11 @@ def test_calibration_error_is_the_gap_in_each_bin() -> None:
 def test_the_stability_index_knows_another_population() -> None:
     draw = np.random.default_rng(5)
     before = draw.standard_normal(4_000)
-    assert psi(before, draw.standard_normal(4_000)) < 0.05
-    assert psi(before, draw.standard_normal(4_000) + 1) > supervisor.PSI_SHIFT
+    edges = np.quantile(before, np.linspace(0, 1, 11)[1:-1])
+    was = counts(before, edges) / 4_000
+    assert was == pytest.approx(np.full(10, 0.1))
+    assert psi(was, counts(draw.standard_normal(4_000), edges)) < 0.05
+    assert psi(was, counts(draw.standard_normal(4_000) + 1, edges)) > PSI_SHIFT
 
 
 def test_the_rank_is_the_specifications_sum() -> None:
@@ -110,6 +122,8 @@ def test_each_trigger_has_its_threshold(standing: Standing, reasons: list[str]) 
         ({"brier": 0.251}, False),
         ({"brier": 0.245}, False),
         ({"calibration_error": 0.061}, False),
+        ({"shadow_labels": SHADOW_LABELS - 1}, False),
+        ({"shadow_worse": 1.0}, False),
     ],
 )
 def test_a_challenger_needs_all_its_evidence(
@@ -134,7 +148,7 @@ def test_a_rollback_restores_the_older_artefact_byte_for_byte() -> None:
         assert component.model(session) == EwmaModel(8, 40, 0.2)
         assert component.rollback(session, "ewma").content == contents[0]
         assert component.model(session) == EwmaModel(4, 24, 0.1)
-        with pytest.raises(retraining.ArtifactError, match="no older"):
+        with pytest.raises(ArtifactError, match="no older"):
             component.rollback(session, "ewma")
 
 
@@ -146,7 +160,7 @@ def test_a_corrupt_artefact_is_refused() -> None:
         artifact.trained_at -= SHADOW
         assert component.consider(session, artifact) == ""
         artifact.content = b"{ }"
-        with pytest.raises(retraining.ArtifactError, match="corrupt"):
+        with pytest.raises(ArtifactError, match="corrupt"):
             component.model(session)
 
 
@@ -168,35 +182,6 @@ def test_luck_is_deflated_away_and_skill_is_not() -> None:
     assert lucky < 0.95
     skilled = draw.normal(0.8, 1, 100)
     assert validation.deflated_sharpe(skilled, 50, float(np.var(ratios))) > 0.95
-
-
-def panel_with_trend(strength: float) -> Panel:
-    """A panel in which momentum pays: slow swings of that strength are added to the noise."""
-    panel = generator.panel(5, symbols=40, bars=2_160)
-    swing = np.cumsum(np.sign(np.sin(np.arange(2_160) * 2 * np.pi / 480))) * strength
-    return replace(panel, close=panel.close * np.exp(swing))
-
-
-def test_training_finds_a_planted_momentum_and_none_in_noise() -> None:
-    planted = training.train(panel_with_trend(0.0006)).metrics()
-    noise = training.train(generator.panel(5, symbols=40, bars=2_160)).metrics()
-    assert refusal(planted, None, SHADOW) == "", planted
-    assert refusal(noise, None, SHADOW) != "", noise
-    assert planted["brier"] < noise["brier"]
-
-
-@pytest.mark.usefixtures("sqlite_store")
-def test_an_untrained_model_is_trained_and_waits_in_the_shadow() -> None:
-    component: Any = registry.find("trading.retraining_orchestrator")
-    with transaction() as session:
-        seen = component.run(session, utcnow()).observed
-        assert seen["triggers"] == ["AGE"]
-        assert seen["trained"]["samples"] > 0
-        again = component.run(session, utcnow()).observed
-        assert again["trained"] is None
-        kept = session.scalars(select(trading.RetrainingDecision.verdict)).all()
-        assert kept[0] == "TRAINED"
-        assert kept[1] in {"SHADOW", "REFUSED"}
 
 
 @pytest.mark.usefixtures("store")

@@ -25,7 +25,7 @@ from homeostat.trading.portfolio_balancer import (
     clusters,
     risk_parity,
     shrunk_covariance,
-    size,
+    sizes,
 )
 
 ROOT = Path(__file__).parents[3]
@@ -141,7 +141,7 @@ def test_a_directive_only_makes_limits_stricter() -> None:
 @pytest.mark.parametrize("stop", [0.003, 0.02, 0.069, 0.15])
 @pytest.mark.parametrize("scale", [0.3, 1.0, 1.3, 9.0])
 def test_a_size_never_exceeds_risk_and_concentration(stop: float, scale: float) -> None:
-    risk, notional = size(10_000.0, stop, scale, Limits())
+    risk, notional = (float(x[0]) for x in sizes(10_000.0, np.array([stop]), scale, Limits()))
     assert risk <= 200.0 + 1e-9
     assert notional <= 3_000.0
     assert risk == pytest.approx(notional * stop)

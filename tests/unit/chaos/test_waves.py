@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import pytest
+
 from homeostat.chaos import catalogue, journal
 from homeostat.chaos.controls import ControlCache, judge
 from homeostat.chaos.faults import FAULTS
 from homeostat.chaos.scenario import Outcome, Severity
-from homeostat.chaos.waves import compatible, least_run, waves
+from homeostat.chaos.waves import batches, compatible, waves
 from homeostat.settings import settings
 from tests.stress_facts import scenario
 
@@ -32,13 +34,29 @@ def test_a_seed_fixes_the_order() -> None:
     assert any(waves(every, count=6, seed=5) != waves(every, count=6, seed=n) for n in range(9))
 
 
-def test_incompatible_scenarios_do_not_run_together() -> None:
-    assert not compatible([catalogue.find("P1"), catalogue.find("B1")])
-    assert compatible([catalogue.find("P3"), catalogue.find("P5")])
+@pytest.mark.parametrize(
+    ("names", "together"),
+    [
+        (("P2", "S2"), True),
+        (("P2", "B7", "S2"), True),
+        (("P2", "P4"), False),  # named as incompatible
+        (("P2", "P6"), False),  # the same target
+        (("P3", "P2"), False),  # a mild one strikes alone
+        (("B1", "B3"), False),
+    ],
+)
+def test_compatible_scenarios_strike_at_once(names: tuple[str, ...], together: bool) -> None:
+    chosen = [catalogue.find(name) for name in names]
+    assert compatible(chosen) is together
+    assert (len(batches(chosen)) == 1) is together
+    assert sorted(one.id for batch in batches(chosen) for one in batch) == sorted(names)
 
 
-def test_what_ran_least_comes_first() -> None:
-    assert [one.id for one in least_run(STANDARD, {"P1": 3, "B1": 1})] == ["P2", "B1", "P1"]
+def test_what_ran_least_comes_first_in_its_wave() -> None:
+    mild = [catalogue.find(name) for name in ("P1", "P3", "P5")]
+    for seed in range(20):
+        [wave] = waves(mild, count=1, seed=seed, runs={"P1": 3, "P3": 1})
+        assert [one.id for one in wave.scenarios] == ["P5", "P3", "P1"]
 
 
 def test_a_control_that_failed_is_kept_for_its_revision_only() -> None:

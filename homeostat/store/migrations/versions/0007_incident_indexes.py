@@ -1,4 +1,4 @@
-"""Indexes for the list of open incidents and for the newest bundle, whatever lies behind them."""
+"""Failures in a row, for thresholds; indexes for the open incidents and the newest bundle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ _OPEN = sa.text("resolved_at IS NULL")
 
 
 def upgrade() -> None:
-    """Make the indexes."""
+    """Make the column and the indexes."""
+    op.add_column(
+        "incidents",
+        sa.Column("failures_in_row", sa.Integer(), nullable=False, server_default="0"),
+    )
     op.create_index(
         "ix_incidents_open_last_seen_at",
         "incidents",
@@ -26,6 +30,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the indexes."""
+    """Drop the column and the indexes."""
     op.drop_index("ix_incident_bundles_captured_at", "incident_bundles")
     op.drop_index("ix_incidents_open_last_seen_at", "incidents")
+    op.drop_column("incidents", "failures_in_row")

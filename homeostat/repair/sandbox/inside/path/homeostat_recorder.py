@@ -251,7 +251,41 @@ def record_failure(error, nodeid, when):
     _emit({"kind": "failure", "nodeid": nodeid, "when": when, "chain": chain})
 
 
+def _rewrite_only_what_is_not_installed():
+    """Keep pytest from rewriting the assertions of installed plugins in each run.
+
+    It would cache them beside their sources, which are read-only here, and hypothesis alone takes
+    a second. Only the wording of an assertion that fails inside a plugin is lost. A rewriting is
+    not traced either.
+    """
+    from _pytest.assertion import rewrite
+
+    hook = rewrite.AssertionRewritingHook
+    decide, rewritten = hook._should_rewrite, rewrite._rewrite_test
+
+    def should_rewrite(self, name, fn, state):
+        path = str(fn)
+        installed = "site-packages" in path or "dist-packages" in path
+        if installed and not os.path.basename(path).startswith(("test_", "conftest")):
+            return False
+        return decide(self, name, fn, state)
+
+    def rewrite_untraced(*arguments):
+        tracer = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return rewritten(*arguments)
+        finally:
+            sys.settrace(tracer)
+
+    hook._should_rewrite, rewrite._rewrite_test = should_rewrite, rewrite_untraced
+
+
 if pytest is not None:
+    try:
+        _rewrite_only_what_is_not_installed()
+    except (ImportError, AttributeError):  # another pytest: it is only slower
+        pass
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_load_initial_conftests():

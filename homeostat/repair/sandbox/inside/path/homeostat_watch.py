@@ -5,6 +5,7 @@ library only, and Python 3.8 upwards.
 """
 
 import atexit
+import dis
 import json
 import os
 import sys
@@ -26,14 +27,26 @@ _carried = {}
 
 
 def watch():
-    """Trace the files named in HOMEOSTAT_WATCH: which lines run, and what becomes of parameters."""
+    """Trace the lines and parameters named in HOMEOSTAT_WATCH.
+
+    A trace function costs at every call of the program, so with `lazy` (pytest, which imports
+    what it runs) tracing begins with the first import of a module that may be a watched file,
+    and only functions that hold a watched line are followed line by line.
+    """
     order = json.loads(os.environ.pop("HOMEOSTAT_WATCH"))
-    files = {name: set() for name in order.get("lines", {})}
-    _seen_lines.update(files)
-    parameters = {(item["function"], item["name"]) for item in order.get("parameters", [])}
+    wanted = {name: set(lines) for name, lines in order.get("lines", {}).items()}
+    _seen_lines.update({name: set() for name in wanted})
     by_function = {}
-    for function, name in parameters:
-        by_function.setdefault(function, []).append(name)
+    for item in order.get("parameters", []):
+        by_function.setdefault(item["function"], []).append(item["name"])
+    concerned = {}
+
+    def concerns(code):
+        if code not in concerned:
+            lines = {line for _, line in dis.findlinestarts(code)} | {code.co_firstlineno}
+            name = getattr(code, "co_qualname", code.co_name)
+            concerned[code] = bool(lines & wanted[code.co_filename]) or name in by_function
+        return concerned[code]
 
     def local(frame, event, argument):
         _seen_lines[frame.f_code.co_filename].add(frame.f_lineno)
@@ -44,13 +57,34 @@ def watch():
         return local
 
     def tracer(frame, event, argument):
-        if frame.f_code.co_filename not in _seen_lines:
+        if frame.f_code.co_filename not in wanted:
             return None
         _seen_lines[frame.f_code.co_filename].add(frame.f_lineno)
-        return local
+        return local if concerns(frame.f_code) else None
 
     atexit.register(_report_watched)
-    sys.settrace(tracer)
+    if order.get("lazy"):
+        _trace_from_import(tracer, {_module_word(name) for name in wanted})
+    else:
+        sys.settrace(tracer)
+
+
+def _module_word(file):
+    """Return the last word of the name under which a file is imported."""
+    folder, name = os.path.split(file)
+    stem = name.rpartition(".")[0]
+    return os.path.basename(folder) if stem == "__init__" else stem
+
+
+def _trace_from_import(tracer, words):
+    begun = []
+
+    def hook(event, arguments):
+        if event == "import" and not begun and arguments[0].rpartition(".")[2] in words:
+            begun.append(True)
+            sys.settrace(tracer)
+
+    sys.addaudithook(hook)
 
 
 def _observe(qualname, name, frame, returned):

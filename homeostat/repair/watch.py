@@ -1,0 +1,129 @@
+"""What is seen of a fix after it was applied, and what that says of it.
+
+A fix stands where its failing command passes on the repository as it is now, the tests behind an
+instant replay show nothing new, and the component's probe, or the task's next run, passed. It
+falls where one of them fails, where the failure comes back, where something new breaks in the
+code that it changed, and where the proof has not come within one probe interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+
+from pydantic import JsonValue
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from homeostat.repair.pickup import UNSEEN, in_force_since
+from homeostat.store.beat import BeatEntry
+from homeostat.store.checks import CheckRun
+from homeostat.store.incidents import Incident
+from homeostat.store.repair import Repair
+
+#: Between two looks; the sweeper, which finds the due row, comes as often.
+LOOK_EVERY = timedelta(seconds=5)
+#: The interval of what no timetable knows, such as a task of the user's own application.
+INTERVAL_S = 60.0
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the watch saw: whether the fix stands (None: not known yet), and why."""
+
+    stands: bool | None
+    reason: str
+    seen: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+def interval_s(session: Session, component: str) -> float:
+    """Return the probe interval of a component in seconds, or that of a task without a probe."""
+    shortest = session.scalar(
+        select(func.min(BeatEntry.interval_s)).where(BeatEntry.task == f"checks.{component}")
+    )
+    return float(shortest) if shortest else INTERVAL_S
+
+
+def has_probe(session: Session, component: str) -> bool:
+    """Whether the timetable checks the component."""
+    return (
+        session.scalar(select(BeatEntry.name).where(BeatEntry.task == f"checks.{component}"))
+        is not None
+    )
+
+
+def end_of(session: Session, component: str, applied_at: datetime) -> datetime:
+    """Return until when the proof must have come: pick-up, and one probe interval."""
+    return applied_at + UNSEEN + timedelta(seconds=interval_s(session, component))
+
+
+def look(session: Session, repair: Repair, incident: Incident, now: datetime) -> Sight:
+    """Say whether the fix of an incident stands; the command's replay is in the row already."""
+    since = in_force_since(repair) or now
+    replay, behind = repair.watch.get("replay", ""), repair.watch.get("behind", "")
+    if replay or behind:
+        return Sight(False, replay or behind)
+    if incident.last_seen_at > since:
+        return Sight(False, f"the failure came back at {incident.last_seen_at.isoformat()}")
+    if harmed := _harmed(session, repair, incident):
+        return Sight(False, f"{harmed} opened in code that the fix changed")
+    lived = _lived(session, incident, since)
+    if lived is not None:
+        return lived
+    if now < end_of(session, incident.component, repair.applied_at or now):
+        return Sight(None, "nothing ran with the new code yet")
+    if has_probe(session, incident.component):
+        return Sight(False, "no probe of the component passed within one interval")
+    return Sight(True, "the command passes; the task was not asked for within the interval",
+                 {"task_ran": False})  # fmt: skip
+
+
+def _harmed(session: Session, repair: Repair, incident: Incident) -> str:
+    """Return the label of an incident that opened since in the changed code or the component."""
+    opened = session.scalars(
+        select(Incident)
+        .where(
+            Incident.opened_at > repair.applied_at,
+            Incident.id != incident.id,
+            Incident.resolved_at.is_(None),
+        )
+        .order_by(Incident.opened_at)
+        .limit(50)
+    )
+    changed = [_module(path) for path in repair.changes]
+    for other in opened:
+        frames = [str(frame).split(":", 1)[0] for frame in other.basis.get("frames", [])]
+        touched = any(_same(frame, module) for frame in frames for module in changed)
+        if touched or other.component == incident.component:
+            return other.label
+    return ""
+
+
+def _lived(session: Session, incident: Incident, since: datetime) -> Sight | None:
+    """Return the sight of the component's check or the task's run with the new code."""
+    run = session.scalar(
+        select(CheckRun)
+        .where(CheckRun.component == incident.component, CheckRun.started_at >= since)
+        .order_by(CheckRun.started_at.desc())
+        .limit(1)
+    )
+    if run is not None:
+        what = f"the probe of {incident.component} {'passed' if run.passed else 'failed'}"
+        return Sight(run.passed, what, {"due_at": run.due_at.isoformat()})
+    if incident.healthy_runs:
+        runs = incident.healthy_runs
+        return Sight(True, f"{incident.component} ran {runs} times and did not fail",
+                     {"healthy_runs": runs})  # fmt: skip
+    return None
+
+
+def _module(path: str) -> str:
+    parts = PurePosixPath(path).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _same(seen: str, module: str) -> bool:
+    """Whether two dotted names mean one module; either may lack the folders before it."""
+    return seen == module or module.endswith(f".{seen}") or seen.endswith(f".{module}")

@@ -1,0 +1,56 @@
+"""The journal of a cycle: its head with every input, and one row for each symbol."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from homeostat.store.trading import DecisionCycle, write_decisions
+from homeostat.trading.flow.batch import OPENED, Batch
+
+
+def journal(
+    session: Session,
+    batch: Batch,
+    *,
+    cycle_id: str,
+    due_at: datetime,
+    book: str,
+    inputs: dict[str, Any],
+    counts: dict[str, Any],
+) -> dict[str, int]:
+    """Write the cycle and its decisions, and return the counts by rule.
+
+    Raises IntegrityError where another worker has journaled the same tick: nothing of this cycle
+    may then be kept.
+    """
+    rules = batch.counts()
+    head = {
+        "id": cycle_id,
+        "due_at": due_at,
+        "book": book,
+        "inputs": inputs,
+        "counts": {"rules": rules, **counts},
+    }
+    session.execute(insert(DecisionCycle.__table__), [head])  # type: ignore[arg-type]  # a table is a Table at run time
+    written = batch.rules
+    columns: dict[str, list[Any]] = {
+        "symbol": list(batch.panel.symbols),
+        "rule": written,
+        "approved": [rule == OPENED for rule in written],
+        "side": batch.signals.side.tolist(),
+        "confidence": batch.signals.confidence.tolist(),
+        "price": np.nan_to_num(batch.panel.close[:, -1]).tolist(),
+        "volatility": batch.volatility.tolist(),
+        "take_profit": batch.barriers[0].tolist(),
+        "stop_loss": batch.barriers[1].tolist(),
+        "trail": batch.barriers[2].tolist(),
+        "partial": batch.barriers[3].tolist(),
+        "size": batch.size.tolist(),
+    }
+    write_decisions(session, cycle_id, columns)
+    return rules

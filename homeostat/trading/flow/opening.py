@@ -1,0 +1,175 @@
+"""From a reservation to a position whose stop rests at the venue: one order per decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from homeostat.store import trading as store
+from homeostat.store.trading import Directive, Position, decision_id
+from homeostat.trading import venue
+from homeostat.trading.flow.batch import OPENED, Batch
+from homeostat.trading.flow.parties import FLOW, Parties
+from homeostat.trading.market.panel import Instrument
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where a batch is traded: whose book, under which cycle, with which instruments."""
+
+    session: Session
+    cycle_id: str
+    book: str
+    listed: Mapping[str, Instrument]
+    parties: Parties
+    at: datetime
+
+
+def open_trades(batch: Batch, desk: Desk, directive: Directive | None) -> None:
+    """Reserve, ask governance, send, and see the stop rest; the rest are stopped by name."""
+    rows = batch.open_rows()
+    if not len(rows):
+        return
+    verdicts = desk.parties.ask(
+        "trading.portfolio_balancer", lambda pba: _reserve(pba, batch, desk, directive, rows)
+    )
+    if verdicts is None:
+        batch.stop(rows, "PBA_AWAY")
+        return
+    place = {symbol: row for row, symbol in enumerate(batch.panel.symbols)}
+    denied: dict[str, list[int]] = {}
+    for verdict in verdicts:
+        row = place[verdict.candidate.symbol]
+        if verdict.code:
+            denied.setdefault(verdict.code, []).append(row)
+            continue
+        rule = _open_one(batch, desk, row, verdict.candidate.decision_id)
+        batch.stop([row], rule)
+        if rule != OPENED:
+            _release(desk, verdict.candidate.decision_id)
+    for code, stopped in denied.items():
+        batch.stop(stopped, code)
+
+
+def _release(desk: Desk, decision: str) -> None:
+    desk.parties.ask("trading.portfolio_balancer", lambda pba: pba.release(desk.session, decision))
+
+
+def _reserve(
+    pba: Any, batch: Batch, desk: Desk, directive: Directive | None, rows: NDArray[np.intp]
+) -> list[Any]:
+    """Size the rows that are left and ask the balancer; returns its verdicts."""
+    from homeostat.trading import portfolio_balancer as balancer
+
+    limits = balancer.Limits()
+    scale = 1.0
+    if directive is not None:
+        limits, scale = limits.under(directive), directive.scale_position_sizes
+    equity = store.book_of(desk.session, desk.book).equity
+    risk, notional = balancer.sizes(equity, batch.barriers[1, rows], scale, limits)
+    batch.size[rows] = notional / batch.panel.close[rows, -1]
+    symbols = batch.panel.symbols
+    wishes = [
+        balancer.Candidate(
+            decision_id(desk.cycle_id, symbols[row]), symbols[row], *values, confidence=sure
+        )
+        for row, sure, *values in zip(
+            rows.tolist(),
+            batch.signals.confidence[rows].tolist(),
+            batch.signals.side[rows].tolist(),
+            risk.tolist(),
+            notional.tolist(),
+            rows.tolist(),
+            strict=True,
+        )
+    ]
+    moves = balancer.Moves(symbols, batch.panel.log_returns)
+    verdicts: list[Any] = pba.reserve(desk.session, desk.book, wishes, limits, moves)
+    return verdicts
+
+
+def _open_one(batch: Batch, desk: Desk, row: int, decision: str) -> str:
+    session, symbol = desk.session, batch.panel.symbols[row]
+    allowed = desk.parties.ask(
+        "kernels.governance",
+        lambda one: one.decide(
+            session, action="trade.open", risk="medium", actor=FLOW, subject=decision
+        ),
+    )
+    if allowed is None:
+        return "GOVERNANCE_AWAY"
+    if not allowed.allowed:
+        return "GOVERNANCE_REFUSED"
+    side, price = int(batch.signals.side[row]), float(batch.panel.close[row, -1])
+    order = venue.send(
+        session,
+        None,
+        decision=decision,
+        book=desk.book,
+        instrument=desk.listed[symbol],
+        kind="ENTRY",
+        side=side,
+        quantity=float(batch.size[row]),
+        price=price,
+    )
+    if order.state != "FILLED" or order.price is None:
+        return "ORDER_REJECTED"
+    position = _position(batch, desk, row, decision, order.price, order.quantity, order.fee)
+    position.mark = price
+    session.add(position)
+    store.book_of(session, desk.book).equity -= order.fee
+    venue.rest(session, position, "STOP", position.stop)
+    venue.rest(session, position, "TAKE_PROFIT", position.take_profit)
+    if venue.resting(session, position) != position.stop:
+        # An entry whose stop does not rest is worse than none.
+        venue.close(session, position, price, "NO_RESTING_STOP", desk.listed[symbol])
+        return "NO_RESTING_STOP"
+    batch.opened.append(position)
+    return OPENED
+
+
+def _position(
+    batch: Batch, desk: Desk, row: int, decision: str, price: float, quantity: float, fee: float
+) -> Position:
+    side = int(batch.signals.side[row])
+    take, stop, trail, partial = batch.barriers[:, row].tolist()
+    return Position(
+        decision_id=decision,
+        book=desk.book,
+        symbol=batch.panel.symbols[row],
+        model=batch.signals.model,
+        cluster=row,
+        side=side,
+        quantity=quantity,
+        first_quantity=quantity,
+        entry=price,
+        stop=price * (1 - side * stop),
+        take_profit=price * (1 + side * take),
+        trail=trail,
+        partial=partial,
+        risk_per_unit=price * stop,
+        confidence=float(batch.signals.confidence[row]),
+        costs=fee,
+        marked_at=desk.at,
+        opened_at=desk.at,
+        **_BEGINNING,
+    )
+
+
+_BEGINNING: dict[str, Any] = {
+    "partial_taken": False,
+    "peak_r": 0.0,
+    "adds": 0,
+    "bars": 0,
+    "label": "SAFE",
+    "pending_label": "SAFE",
+    "advice": "HOLD",
+    "realised": 0.0,
+    "exit_rule": "",
+}

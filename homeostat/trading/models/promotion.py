@@ -1,0 +1,78 @@
+"""When a model is retrained, and what a challenger must show before it is promoted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+NEW_SAMPLES = 50
+OLDEST = timedelta(days=7)
+LEAST_DEFLATED_SHARPE = 0.95
+#: The Brier loss of who always says one half.
+NAIVE_BRIER = 0.25
+#: How long a challenger is watched before it may be promoted: labels of three hours.
+SHADOW = timedelta(hours=4)
+
+#: Moments with a label that the shadow must have had; 4 h of bars give 13, a quarter hour apart.
+SHADOW_LABELS = 8
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of a model when it is asked whether to retrain it."""
+
+    health: str = "UNKNOWN"
+    drifted: bool = False
+    regime_changed: bool = False
+    age: timedelta = timedelta(0)
+    new_samples: int = 0
+
+
+def triggers(standing: Standing) -> list[str]:
+    """Return why the model should be retrained, most urgent first; empty: not now."""
+    reasons = {
+        "HEALTH_CRITICAL": standing.health == "CRITICAL",
+        "DRIFT": standing.drifted,
+        "HEALTH_DEGRADED": standing.health == "DEGRADED",
+        "REGIME_CHANGE": standing.regime_changed,
+        "AGE": standing.age >= OLDEST,
+        "NEW_SAMPLES": standing.new_samples >= NEW_SAMPLES,
+    }
+    return [reason for reason, holds in reasons.items() if holds]
+
+
+def refusal(
+    challenger: Mapping[str, Any], champion: Mapping[str, Any] | None, shadow: timedelta
+) -> str:
+    """Return why the challenger is not promoted, or an empty text.
+
+    Both are given by `Trained.metrics`, the challenger's `shadow_worse` by `shadow.worse`; the
+    naive baseline earns nothing and says one half.
+    """
+    was = champion or {"brier": NAIVE_BRIER, "calibration_error": 1.0}
+    tests = (
+        (
+            "its deflated Sharpe ratio is below 0.95",
+            challenger["deflated_sharpe"] < LEAST_DEFLATED_SHARPE,
+        ),
+        ("it does not beat the naive baseline", challenger["mean_return"] <= 0),
+        ("its Brier loss is no better than saying one half", challenger["brier"] > NAIVE_BRIER),
+        ("its Brier loss is worse than the champion's", challenger["brier"] > was["brier"]),
+        (
+            "its calibration is worse than the champion's",
+            challenger["calibration_error"] > was["calibration_error"],
+        ),
+        ("it did worse in the shadow", bool(challenger.get("shadow_worse"))),
+        (
+            "its shadow period is not over",
+            shadow < SHADOW or challenger.get("shadow_labels", 0) < SHADOW_LABELS,
+        ),
+    )
+    return next((why for why, holds in tests if holds), "")
+
+
+def is_waiting(why: str) -> bool:
+    """Return whether a refusal is only for now."""
+    return "not over" in why

@@ -1,0 +1,207 @@
+"""What may be risked: reservations before each trade, and the balance of what is held.
+
+A reservation locks the book's row until the commit, so whatever number of processes ask at once,
+each sees what those before it were given. Exposures are shares of equity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from homeostat.clock import new_id, utcnow
+from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
+from homeostat.store import trading as store
+from homeostat.store.trading import Order, Position, Reservation
+from homeostat.trading.market import port
+from homeostat.trading.portfolio_balancer.balance import risk_parity, shrunk_covariance
+from homeostat.trading.portfolio_balancer.limits import Candidate, Held, Limits, deny_code, sizes
+from homeostat.trading.portfolio_balancer.moves import Moves, clusters
+
+__all__ = [
+    "Candidate",
+    "Limits",
+    "Moves",
+    "PortfolioBalancer",
+    "Verdict",
+    "clusters",
+    "risk_parity",
+    "shrunk_covariance",
+    "sizes",
+]
+
+#: A held weight this many times its balanced one is worth a word.
+OVERWEIGHT = 1.5
+HELD, RELEASED = "HELD", "RELEASED"
+_TABLE = Reservation.__table__.c
+_IN_BOOK = select(
+    _TABLE.decision_id, _TABLE.symbol, _TABLE.side, _TABLE.risk, _TABLE.notional, _TABLE.cluster
+).where(_TABLE.state == HELD)
+
+
+class Verdict(NamedTuple):
+    """What became of a candidate: `code` is empty where its room was reserved."""
+
+    candidate: Candidate
+    code: str = ""
+
+
+class PortfolioBalancer(Component):
+    """Reserves risk and margin before each trade, and weighs what is held."""
+
+    spec = ComponentSpec(
+        name="portfolio_balancer",
+        wing=Wing.TRADING,
+        tier=6,
+        summary="Reserves risk and margin before each trade, and keeps the book in balance.",
+    )
+
+    def reserve(
+        self,
+        session: Session,
+        book: str,
+        candidates: Sequence[Candidate],
+        limits: Limits | None = None,
+        moves: Moves | None = None,
+    ) -> list[Verdict]:
+        """Reserve room for the candidates in order of priority, cumulatively, until the commit.
+
+        Returns one verdict each, in that order. A decision that holds a reservation already is
+        given its old verdict, so that a redelivered message reserves nothing twice. `moves` is
+        how the symbols move; without it clusters are the candidates' own, and no variance is
+        reckoned.
+        """
+        bounds = limits or Limits()
+        row = store.book_of(session, book, lock=True)
+        row.version += 1
+        rows = session.execute(_IN_BOOK.where(_TABLE.book == book)).all()
+        held = Held(row.equity, rows, moves)
+        known = {one.decision_id for one in rows}
+        verdicts, taken = [], []
+        for candidate in sorted(candidates, key=lambda one: -one.priority):
+            if candidate.decision_id in known:
+                verdicts.append(Verdict(candidate))
+                continue
+            code = deny_code(candidate, held, bounds)
+            verdicts.append(Verdict(candidate, code))
+            if not code:
+                held.take(candidate)
+                taken.append(_row(candidate, book, bounds))
+                known.add(candidate.decision_id)
+        if taken:
+            session.execute(insert(Reservation), taken)
+        session.flush()
+        return verdicts
+
+    def add(self, session: Session, position: Position, risk: float, notional: float) -> str:
+        """Ask for room to add to a position; returns the code that denies it, or an empty text.
+
+        The position's own reservation grows: its symbol is open by intent.
+        """
+        row = store.book_of(session, position.book, lock=True)
+        statement = select(Reservation).where(
+            Reservation.book == position.book, Reservation.state == HELD
+        )
+        rows = list(session.scalars(statement))
+        own = next((one for one in rows if one.decision_id == position.decision_id), None)
+        if own is None:
+            return "CRITICAL_VIOLATIONS"
+        others = Held(row.equity, [one for one in rows if one is not own])
+        whole = Candidate(
+            own.decision_id, own.symbol, own.side, risk, own.notional + notional, own.cluster
+        )
+        code = deny_code(whole, others, Limits())
+        if not code:
+            own.risk, own.notional = risk, own.notional + notional
+            own.margin = own.notional / Limits().leverage
+            session.flush()
+        return code
+
+    def release(self, session: Session, decision_id: str) -> bool:
+        """Give a reservation back; False where none is held."""
+        own = session.get(Reservation, decision_id)
+        if own is None or own.state != HELD:
+            return False
+        own.state = RELEASED
+        session.flush()
+        return True
+
+    def probe(self, session: Session) -> Evidence:
+        """Reserve for a batch that asks for too much, and see the sums within every limit."""
+        watch = Stopwatch()
+        savepoint = session.begin_nested()
+        book = f"p{new_id()[-8:]}"
+        wishes = [
+            Candidate(f"probe.{book}.{n}", f"S{n}", 1 if n % 2 else -1, 150.0, 2_000.0, cluster=n)
+            for n in range(12)
+        ]
+        verdicts = self.reserve(session, book, wishes)
+        statement = select(func.count(), func.sum(Reservation.risk)).where(Reservation.book == book)
+        count, risk = session.execute(statement).one()
+        denied = sorted({verdict.code for verdict in verdicts if verdict.code})
+        savepoint.rollback()
+        return Evidence(
+            claim="a batch that asks for too much is cut at the limits",
+            passed=0 < count <= 8 and float(risk) <= 1_500.0 and bool(denied),
+            observed={"asked": 12, "reserved": count, "risk": float(risk), "denied": list(denied)},
+            seconds=watch.seconds,
+        )
+
+    def run(self, session: Session, due_at: datetime) -> CycleResult:
+        """Weigh the book: exposures against limits, and the held weights against risk parity."""
+        positions = list(store.open_positions(session, store.PAPER))
+        book = store.book_of(session, store.PAPER)
+        gross = sum(abs(one.quantity * one.mark) for one in positions)
+        net = sum(one.side * one.quantity * one.mark for one in positions)
+        statement = select(func.count()).select_from(Order).where(Order.state == "UNKNOWN")
+        overweight = self._overweight(positions, due_at)
+        version = store.acknowledge(session, self.spec.full_name)
+        return CycleResult(
+            work=1 + len(positions),
+            observed={
+                "positions": len(positions),
+                "gross": round(gross / book.equity, 4),
+                "net": round(net / book.equity, 4),
+                "overweight": list(overweight),
+                "unknown_orders": int(session.scalar(statement) or 0),
+                "directive": version,
+            },
+        )
+
+    def _overweight(self, positions: Sequence[Position], at: datetime) -> list[str]:
+        if len(positions) < 2:
+            return []
+        panel = port.market(self.context.settings).panel(at, 240)
+        known = [one for one in positions if one.symbol in panel.symbols]
+        rows = [panel.symbols.index(one.symbol) for one in known]
+        returns = np.nan_to_num(panel.log_returns()[rows])
+        if len(known) < 2 or not (returns.std(axis=1) > 0).all():
+            return []
+        weights = np.array([one.quantity * one.mark for one in known])
+        balanced = risk_parity(shrunk_covariance(returns))
+        shares = weights / weights.sum()
+        return [
+            one.symbol
+            for one, share, fair in zip(known, shares, balanced, strict=True)
+            if share > OVERWEIGHT * fair
+        ]
+
+
+def _row(candidate: Candidate, book: str, limits: Limits) -> dict[str, object]:
+    return {
+        "decision_id": candidate.decision_id,
+        "book": book,
+        "symbol": candidate.symbol,
+        "side": candidate.side,
+        "cluster": candidate.cluster,
+        "risk": candidate.risk,
+        "margin": candidate.notional / limits.leverage,
+        "notional": candidate.notional,
+        "state": HELD,
+        "at": utcnow(),
+    }

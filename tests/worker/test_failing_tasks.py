@@ -1,0 +1,88 @@
+"""Failures of tasks on a real worker: thresholds, and the kernel's own kill for want of memory."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from sqlalchemy import select
+
+from homeostat.incidents.lifecycle import State
+from homeostat.settings import settings
+from homeostat.store import database
+from homeostat.store.incidents import Incident
+from tests.waiting import wait_until
+from tests.worker import rig
+from tests.worker.failing_app import MEMORY_GROUPS
+from workers.config import celery_settings
+from workers.dispatch import CeleryDispatcher
+
+#: An end that nobody asked for is an incident within this many seconds.
+NOTICED_S = 5.0
+LIMIT = 96 * 1024 * 1024
+
+
+@pytest.fixture
+def sender(sqlite_store: str, embedded_broker: object) -> Iterator[CeleryDispatcher]:
+    """A running worker of the failing app, and what sends it tasks."""
+    del sqlite_store, embedded_broker
+    words = ("worker", "-Q", "checks,chaos", "-c", "1", "--without-gossip", "--without-mingle")
+    with rig.celery(*words, app="tests.worker.failing_app"):
+        client = Celery("failing-test", set_as_current=False)
+        client.config_from_object(celery_settings(settings()))
+        wait_until(lambda: client.control.ping(timeout=0.5), "the worker answers", 60)
+        yield CeleryDispatcher(client)
+        client.close()
+
+
+@pytest.fixture
+def memory_group() -> Iterator[Path]:
+    """A memory cgroup of the test's own, whose processes the kernel kills beyond its limit."""
+    group = MEMORY_GROUPS / f"homeostat_test_{secrets.token_hex(6)}"
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(LIMIT))
+    except OSError as error:
+        pytest.skip(f"no memory cgroup can be made here: {error}")
+    yield group
+    wait_until(lambda: not (group / "cgroup.procs").read_text(), "the group is empty")
+    group.rmdir()
+
+
+def incidents() -> Sequence[Incident]:
+    with database.reading() as session:
+        return session.scalars(select(Incident).order_by(Incident.id)).all()
+
+
+def test_a_component_s_incident_opens_at_its_threshold(sender: CeleryDispatcher) -> None:
+    states = []
+    for number in (1, 2, 3):
+        sender.send("checks.plugins.valve", {})
+
+        def counted(number: int = number) -> bool:
+            return [row.occurrences for row in incidents()] == [number]
+
+        wait_until(counted, f"failure {number} is counted")
+        (incident,) = incidents()
+        states.append((incident.state, incident.openings))
+    assert states == [(State.PENDING, 0), (State.PENDING, 0), (State.OPEN, 1)]
+    assert incident.component == "plugins.valve"
+
+
+def test_a_child_that_the_kernel_kills_for_memory_is_an_incident_that_names_its_task(
+    sender: CeleryDispatcher, memory_group: Path, tmp_path: Path
+) -> None:
+    eaten = tmp_path / "eaten"
+    sender.send("stress.hungry", {"group": memory_group.name, "eaten": str(eaten)})
+    wait_until(eaten.exists, "it eats")
+    began = time.monotonic()
+    (killed,) = wait_until(incidents, "the kill is an incident", NOTICED_S)
+    assert time.monotonic() - began < NOTICED_S
+    assert "oom_kill 1" in (memory_group / "memory.oom_control").read_text()
+    assert (killed.type, killed.task) == ("PoolChildLostError", "stress.hungry")
+    assert killed.occurrences == 1
+    assert "want of memory" in killed.message
