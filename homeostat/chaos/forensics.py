@@ -47,7 +47,9 @@ def save(
 
 def runs(settings: Settings) -> Counter[str]:
     """Return how often each scenario ran on this state folder, by its id."""
-    return Counter(path.parent.name for path in (settings.state_dir / "chaos").glob("*/*/result.json"))
+    return Counter(
+        path.parent.name for path in (settings.state_dir / "chaos").glob("*/*/result.json")
+    )
 
 
 def _write(path: Path, value: JsonValue) -> None:

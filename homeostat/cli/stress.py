@@ -32,8 +32,9 @@ def stress(
     Progress goes to standard error. Exit codes: 0 STABLE, 10 DEGRADED, 11 UNSTABLE,
     12 INCONCLUSIVE.
     """
-    from homeostat.chaos import catalogue
+    from homeostat.chaos import catalogue, forensics
     from homeostat.cli.stress_run import run_stress
+    from homeostat.settings import settings
     from homeostat.stress import plan, render
     from homeostat.stress.report import EXIT_CODES
 
@@ -42,6 +43,7 @@ def stress(
         wave_count=waves,
         seed=profile,
         scenarios=tuple(scenario) if scenario else catalogue.STANDARD,
+        runs=forensics.runs(settings()),
     )
     report, files = run_stress(chosen)
     if out is not None:

@@ -45,7 +45,7 @@ def test_a_seed_fixes_the_order() -> None:
         (("B1", "B3"), False),
     ],
 )
-def test_compatible_scenarios_strike_at_once(names: tuple[str, ...], together: bool) -> None:
+def test_compatible_scenarios_strike_at_once(names: tuple[str, ...], *, together: bool) -> None:
     chosen = [catalogue.find(name) for name in names]
     assert compatible(chosen) is together
     assert (len(batches(chosen)) == 1) is together
