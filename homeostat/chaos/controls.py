@@ -18,6 +18,8 @@ from homeostat.settings import Settings
 _HOUSE = Path(homeostat.__file__).parent
 #: What is hashed: the rooms that a scenario's outcome rests on.
 _ROOMS = ("homeostat", "workers", "tasks")
+#: Code, and the scenarios, rules and policies that it reads.
+_KINDS = frozenset({".py", ".toml"})
 
 
 def revision() -> str:
@@ -28,7 +30,9 @@ def revision() -> str:
     root = _HOUSE.parent
     digest = hashlib.sha256()
     for room in _ROOMS:
-        for path in sorted((root / room).rglob("*.py")):
+        for path in sorted((root / room).rglob("*")):
+            if path.suffix not in _KINDS:
+                continue
             digest.update(str(path.relative_to(root)).encode())
             digest.update(path.read_bytes())
     content = digest.hexdigest()[:12]
