@@ -187,7 +187,7 @@ class ApiServer(Component):
         told = self.listen(token)
         if told < stands_at:
             raise ApiUnreachableError(
-                f"The live events begin at row {told} of the audit log, which stands at {stands_at}."
+                f"The live events begin at row {told} of the log, which stands at {stands_at}."
             )
         seconds[EVENTS] = round(watch.seconds, 4)
         return CycleResult(work=len(seconds), observed={"seconds": seconds})
