@@ -9,11 +9,13 @@ import signal
 from pathlib import Path
 
 from celery import Celery
-from celery.signals import beat_init, worker_init, worker_process_init
+from celery.signals import beat_init, worker_init, worker_process_init, worker_ready
 
 import homeostat.dispatch
+from homeostat.clock import utcnow
 from homeostat.incidents import loglines, surroundings
 from homeostat.incidents.digest import Digest
+from homeostat.repair import pickup
 from homeostat.settings import settings
 from homeostat.store.database import migrate
 from homeostat.supervision import processes
@@ -28,6 +30,9 @@ from workers.tether import die_with_parent
 TASKS = Path(__file__).parent.parent / "tasks"
 TASK_MODULES = tuple(f"tasks.{module.name}" for module in pkgutil.iter_modules([str(TASKS)]))
 
+#: When this process began to read its code.
+_SINCE = utcnow()
+
 app = Celery("homeostat", task_cls=HomeostatTask, include=TASK_MODULES)
 app.config_from_object(celery_settings(settings()))
 homeostat.dispatch.install(CeleryDispatcher(app))
@@ -40,6 +45,12 @@ os.environ.setdefault("FLOWER_CONF", str(Path(__file__).with_name("flower_conf.p
 @beat_init.connect
 def _migrate_first(**_kwargs: object) -> None:
     migrate()
+
+
+@worker_ready.connect
+def _follow_the_code(sender: object, **_kwargs: object) -> None:
+    """Take up a fix to this code, or to what plugs in, without an operator."""
+    pickup.follow((__name__, *TASK_MODULES), _SINCE, str(getattr(sender, "hostname", "worker")))
 
 
 @worker_process_init.connect

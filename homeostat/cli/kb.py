@@ -55,7 +55,7 @@ def show(fix_id: str, *, knowledge: KnowledgePath = None) -> None:
     """Show one known fix as JSON: parameters, diff, proof."""
     found = [row for row in open_knowledge(knowledge).fixes(1000) if row.id == fix_id]
     if not found:
-        from homeostat.repair.knowledge import UnknownRepairError
+        from homeostat.repair.story import UnknownRepairError
 
         raise UnknownRepairError(f"No known fix has the id {fix_id}; `homeostat kb list` shows.")
     row = found[0]

@@ -22,6 +22,9 @@ PER_SIGNATURE, PER_COMPONENT, OVERALL = 3, 6, 20
 #: A new failure this soon after a fix was applied is taken to be its doing.
 BLAME = timedelta(minutes=10)
 OPEN_FOR = timedelta(hours=1)
+REVERTED = "reverted"
+#: So many fixes taken back within the window are a storm: nothing is fixed by itself any more.
+REVERT_STORM = 3
 EVERYTHING = "overall"
 #: Any constant will do; it names the budget's lock among PostgreSQL's advisory locks.
 ADVISORY_LOCK = 7_205_110_602
@@ -91,10 +94,29 @@ def note_applied(session: Session, attempt_id: str, now: datetime | None = None)
     session.flush()
 
 
-def note_outcome(session: Session, attempt_id: str, outcome: str) -> None:
-    """Note how the attempt ended: `fixed`, `reverted`, `failed`, `refused`."""
-    session.get_one(RepairAttempt, attempt_id).outcome = outcome
+def note_outcome(
+    session: Session, attempt_id: str, outcome: str, now: datetime | None = None
+) -> None:
+    """Note how the attempt ended: `fixed`, `reverted`, `failed`, `refused`.
+
+    A fix that was taken back opens the breaker of its signature, and the breaker of everything
+    where it is one of a storm.
+    """
+    now = now or utcnow()
+    attempt = session.get_one(RepairAttempt, attempt_id)
+    attempt.outcome = outcome
     session.flush()
+    if outcome != REVERTED:
+        return
+    break_open(session, f"signature:{attempt.group_key}", f"fix {attempt_id} was taken back", now)
+    reverts = session.execute(
+        select(func.count()).where(
+            RepairAttempt.outcome == REVERTED, RepairAttempt.at > now - WINDOW
+        )
+    ).scalar_one()
+    if reverts >= REVERT_STORM:
+        reason = f"{reverts} fixes were taken back within {WINDOW}"
+        break_open(session, EVERYTHING, reason, now)
 
 
 def note_opening(session: Session, incident: Incident, now: datetime | None = None) -> str | None:

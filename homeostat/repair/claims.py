@@ -77,6 +77,17 @@ def hold(session: Session, claim: str) -> Repair | None:
     return row
 
 
+def begun(session: Session, incident: Incident) -> bool:
+    """Whether a repair of the incident's present opening was begun, by whomever."""
+    found = session.scalar(select(Repair.id).where(Repair.claim == claim_of(incident)))
+    return found is not None
+
+
+def is_held(repair: Repair) -> bool:
+    """Whether a process that may still live works on the repair."""
+    return bool(repair.holder) and (repair.holder == me() or _held_by_another(repair))
+
+
 def release(repair: Repair) -> None:
     """Let go of a repair, because nothing is to be done on it now."""
     repair.holder, repair.lease_until = "", None

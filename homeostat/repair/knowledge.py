@@ -16,8 +16,8 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
-from homeostat.errors import HomeostatError
 from homeostat.repair.case import Candidate, Case, DefectClass, Origin, Side
+from homeostat.repair.story import find, tell
 from homeostat.repair.tree import digest
 from homeostat.store.database import make_engine
 from homeostat.store.repair import KnownFix, Repair
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
 
 #: Statuses that say a fix has been put to use.
 _IN_USE = frozenset({"applied"})
-
-
-class UnknownRepairError(HomeostatError):
-    """No repair has that id; `homeostat fix list` shows the ids."""
-
-    exit_code = 64
 
 
 class Knowledge:
@@ -158,17 +152,17 @@ class Knowledge:
     def credit(self, repair_id: str, *, success: bool) -> None:
         """Count an approved or failed use of the fix of a repair."""
         with self.session() as session:
-            credit(session, self._repair(session, repair_id), success=success)
+            credit(session, find(session, repair_id), success=success)
 
     def repair(self, repair_id: str) -> Repair:
         """Return a repair by its id; raises UnknownRepairError."""
         with self.session() as session:
-            return self._repair(session, repair_id)
+            return find(session, repair_id)
 
     def decide(self, repair_id: str, status: str, actor: str, commit: str, what: str) -> None:
         """Record what was decided on a repair, by whom, and add to its story."""
         with self.session() as session:
-            row = self._repair(session, repair_id)
+            row = find(session, repair_id)
             row.status, row.decided_by, row.decided_at = status, actor, utcnow()
             row.commit = commit or row.commit
             tell(row, what, actor)
@@ -188,15 +182,6 @@ class Knowledge:
                     select(KnownFix).order_by(KnownFix.last_used_at.desc()).limit(limit)
                 )
             )
-
-    @staticmethod
-    def _repair(session: Session, repair_id: str) -> Repair:
-        row = session.get(Repair, repair_id)
-        if row is None:
-            raise UnknownRepairError(
-                f"No repair has the id {repair_id}; `homeostat fix list` shows the ids."
-            )
-        return row
 
 
 def credit(session: Session, repair: Repair, *, success: bool) -> None:
@@ -231,12 +216,6 @@ def trusted_repair(session: Session, seen_key: str) -> Repair | None:
         if fix is not None and fix.successes > fix.failures:
             return repair
     return None
-
-
-def tell(repair: Repair, what: str, actor: str = "") -> None:
-    """Add a sentence to a repair's story."""
-    entry = {"at": utcnow().isoformat(), "what": what, **({"actor": actor} if actor else {})}
-    repair.story = [*repair.story, entry]
 
 
 def patch_digest(changes: dict[str, str | None]) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from homeostat.clock import from_iso, utcnow
-from homeostat.repair.knowledge import tell
+from homeostat.repair.story import tell
 from homeostat.settings import settings
 from homeostat.store import database
 from homeostat.store.repair import Repair

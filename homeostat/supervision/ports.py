@@ -6,7 +6,7 @@ The kernel of the port's name fulfils it, and a test holds the two together.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from homeostat.store.approvals import Approval
 from homeostat.store.audit import AuditRow
+from homeostat.store.decisions import DecisionRecord
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,24 @@ class Bus(Protocol):
 
     def producers(self) -> Mapping[str, Collection[str]]:
         """Return topic → patterns of who may publish to it."""
+
+
+class Clarity(Protocol):
+    """What is asked of `kernels.clarity_framework`."""
+
+    def record(
+        self,
+        session: Session,
+        *,
+        component: str,
+        action: str,
+        subject: str,
+        inputs: Mapping[str, JsonValue],
+        rule: str,
+        alternatives: Sequence[Mapping[str, JsonValue]] = (),
+        outcome: str = "",
+    ) -> DecisionRecord:
+        """Record one automated act, and append its row to the audit log."""
 
 
 class Governance(Protocol):

@@ -14,6 +14,7 @@ PORTS = {
     "kernels.immutable_log": ports.AuditLog,
     "kernels.message_bus": ports.Bus,
     "kernels.governance": ports.Governance,
+    "kernels.clarity_framework": ports.Clarity,
 }
 
 

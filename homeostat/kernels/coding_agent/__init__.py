@@ -10,20 +10,18 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
+from homeostat.kernels.coding_agent.approval import Approvals
+from homeostat.kernels.coding_agent.mending import EVIDENT, End, Mending, Standing
+from homeostat.kernels.coding_agent.record import ACTOR
+from homeostat.kernels.coding_agent.watching import Watching
 from homeostat.repair.agent import Apply, Options, RepairOutcome, fix
 from homeostat.repair.apply import recover
-from homeostat.repair.case import Candidate
-from homeostat.repair.governance import Gate, Ruling, Verdict, policy_gate
-from homeostat.repair.knowledge import Knowledge
 from homeostat.repair.proof.prover import Depth
-from homeostat.settings import Mode
-from homeostat.store import database
 from homeostat.store.audit import AuditRow
-from homeostat.supervision.ports import AuditLog, Governance
+from homeostat.store.repair import Repair
+from homeostat.supervision.ports import AuditLog, Clarity, Governance
 
-ACTOR = "kernels.coding_agent"
-#: The action that governance rules on, by its policy: only what the evidence covers comes so far.
-ACTION = "fix.apply_evident"
+__all__ = ["CodingAgent", "End", "Standing"]
 
 _MODULE = '''"""A till."""
 
@@ -51,54 +49,56 @@ class CodingAgent(Component):
             "kernels.immutable_log",
             "kernels.sandbox",
             "kernels.governance",
+            "kernels.clarity_framework",
         ),
         timeout_s=60.0,
     )
 
-    def mend(self, repository: Path, command: str, incident_id: str = "") -> RepairOutcome:
-        """Mend a failing command; each step is in the audit log. Opens transactions of its own."""
-        options = Options(
-            apply=Apply.POLICY,
-            mode=self.context.settings.mode,
-            knowledge=Knowledge(database.engine()),
-            incident_id=incident_id,
-            gate=self.gate(incident_id),
-        )
-        outcome = self.repair(repository, command, options)
-        with database.transaction() as session:
-            self._log(session, outcome, incident_id)
-        return outcome
+    def pursue(self, incident_id: str, repository: Path, command: str) -> Standing:
+        """Go on with the repair of an incident; opens transactions of its own."""
+        return self._mending().pursue(incident_id, repository, command)
+
+    def look(self, repair_id: str) -> datetime | None:
+        """Look at an applied fix; return when to look again, None where its watch is over."""
+        return self._watching().look(repair_id)
+
+    def approve(self, repair_id: str, by: str) -> Repair:
+        """Apply a proposed fix on a person's word; raises NotOpenError or RefusedError."""
+        return Approvals(self._mending()).approve(repair_id, by)
+
+    def apply(self, repair_id: str, by: str) -> Repair:
+        """Apply what was approved elsewhere, or what a crash cut short; what is over is left."""
+        return Approvals(self._mending()).apply(repair_id, by)
+
+    def reject(self, repair_id: str, by: str, reason: str) -> Repair:
+        """Refuse a proposed fix; raises NotOpenError."""
+        return Approvals(self._mending()).reject(repair_id, by, reason)
+
+    def take_back(self, repair_id: str, by: str, reason: str) -> Repair:
+        """Take an applied fix back on a person's word; raises NotOpenError."""
+        return self._watching().take_back(repair_id, reason, actor=by)
 
     def repair(self, repository: Path, command: str, options: Options) -> RepairOutcome:
         """Find the cause, prove a patch, and apply it as the options allow."""
         return fix(repository, command, options)
 
-    def gate(self, subject: str) -> Gate:
-        """Return the gate: the evidence rules first, governance last, because asking counts."""
+    def _mending(self) -> Mending:
+        governance: Governance = self.need("kernels.governance")
+        clarity: Clarity = self.need("kernels.clarity_framework")
+        return Mending(self.context.settings, self.repair, governance, clarity)
 
-        def ruled(candidate: Candidate, mode: Mode, successes: int) -> Verdict:
-            verdict = policy_gate(candidate, mode, successes)
-            if verdict.ruling is Ruling.WAIT:
-                return verdict
-            governance: Governance = self.need("kernels.governance")
-            with database.transaction() as session:
-                decision = governance.decide(
-                    session, action=ACTION, risk="low", actor=ACTOR, subject=subject
-                )
-            if decision.allowed:
-                return verdict
-            return Verdict(Ruling.WAIT, str(decision.reason))
+    def _watching(self) -> Watching:
+        clarity: Clarity = self.need("kernels.clarity_framework")
+        return Watching(clarity)
 
-        return ruled
-
-    def _log(self, session: Session, outcome: RepairOutcome, incident_id: str) -> AuditRow:
+    def _log(self, session: Session, outcome: RepairOutcome, resource: str) -> AuditRow:
         log: AuditLog = self.need("kernels.immutable_log")
         title = outcome.chosen.candidate.title if outcome.chosen else ""
         return log.append(
             session,
             actor=ACTOR,
-            action=ACTION,
-            resource=incident_id or outcome.id,
+            action=EVIDENT,
+            resource=resource,
             decision=outcome.verdict.ruling.value if outcome.verdict else "none",
             subsystem=self.spec.full_name,
             payload={"repair": outcome.id, "title": title, "commit": outcome.commit,
@@ -149,15 +149,20 @@ class CodingAgent(Component):
         )
 
     def run(self, session: Session, due_at: datetime) -> CycleResult:
-        """Finish what a crash cut short, and count what waits for a person."""
-        del session, due_at
+        """Finish what a crash cut short, and set going what people decided.
+
+        Work is what was done: a recovered repository, fixes sent to be applied, proposals ended.
+        """
+        del due_at
         repository = self.context.settings.repository
         recovered = recover(repository) if repository is not None else ""
-        waiting = [
-            row.id
-            for row in Knowledge(database.engine()).repairs(200)
-            if row.status in {"waiting", "proposed"}
-        ]
+        applied, ended, waiting = Approvals(self._mending()).follow_up(session)
         return CycleResult(
-            work=1, observed={"waiting": len(waiting), "recovered": recovered, "ids": waiting[:5]}
+            work=bool(recovered) + applied + ended,
+            observed={
+                "recovered": recovered,
+                "sent_to_be_applied": applied,
+                "ended": ended,
+                "waiting": waiting,
+            },
         )
