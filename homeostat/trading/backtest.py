@@ -25,7 +25,7 @@ from homeostat.trading.dynamic_tpsl import (
 )
 from homeostat.trading.market import candles
 from homeostat.trading.market.panel import BAR_S, Candles, Panel, on_grid
-from homeostat.trading.signals import EwmaModel
+from homeostat.trading.signals import Agent, EwmaModel
 from homeostat.trading.venue import SLIPPAGE, TAKER_FEE
 
 WINDOW = 130
@@ -87,7 +87,7 @@ def backtest(
     *,
     policy: Policy = Policy.VOLATILITY,
     floor: float = 0.65,
-    model: EwmaModel | None = None,
+    model: Agent | None = None,
 ) -> Result:
     """Trade every series below `data`, one position at a time each; raises MarketDataError."""
     series = candles.read_path(data)
@@ -102,7 +102,7 @@ def backtest(
     return Result(policy.value, trades, sum(len(one) for one in series))
 
 
-def _trades(one: Candles, policy: Policy, floor: float, agent: EwmaModel) -> list[Trade]:
+def _trades(one: Candles, policy: Policy, floor: float, agent: Agent) -> list[Trade]:
     found: list[Trade] = []
     end = WINDOW
     while end < len(one) - 1:
@@ -115,18 +115,16 @@ def _trades(one: Candles, policy: Policy, floor: float, agent: EwmaModel) -> lis
     return found
 
 
-def _trade_at(
-    one: Candles, end: int, policy: Policy, floor: float, agent: EwmaModel
-) -> Trade | None:
+def _trade_at(one: Candles, end: int, policy: Policy, floor: float, agent: Agent) -> Trade | None:
     """Decide as the flow does on the bars before `end`; the entry is the next bar's open."""
     times = one.times[end - WINDOW : end]
     if times[-1] - times[0] != (WINDOW - 1) * BAR_S:
         # A gap inside the window: the flow would abstain.
         return None
     panel = _window(one, end)
-    side_scores = agents.scores(panel.close, agent)
-    confidence = float(agents.probability(side_scores, agent)[0])
-    side = int(np.sign(side_scores[0]))
+    rise = float(agent.rise(panel)[0])
+    confidence = max(rise, 1 - rise)
+    side = int(np.sign(rise - 0.5))
     if not side or confidence < floor or not np.ptp(panel.close[0, -agents.INPUT_BARS :]) > 0:
         return None
     volatility = float(expected_volatility(panel)[0])

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from pydantic import JsonValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -183,7 +182,7 @@ class ModelSupervisor(Component):
             + FORGET * np.array(before.get(one, np.zeros(len(trained_on[one]["shares"]))))
             for one, column in zip(features.NAMES, rows.T, strict=True)
         }
-        psi: dict[str, JsonValue] = {
+        psi: dict[str, float] = {
             one: round(drift.psi(trained_on[one]["shares"], counted), 4)
             for one, counted in bins.items()
             if counted.sum() >= drift.PSI_LEAST

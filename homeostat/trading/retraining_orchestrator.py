@@ -254,7 +254,9 @@ class RetrainingOrchestrator(Component):
 
 def _drifted_since(record: ModelRecord, newest: ModelArtifact | None) -> bool:
     found_at = record.drift.get("found_at")
-    return bool(found_at) and (newest is None or from_iso(found_at) > newest.trained_at)
+    if not found_at:
+        return False
+    return newest is None or from_iso(found_at) > newest.trained_at
 
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -48,6 +48,16 @@ def test_everything_is_ready_when_up_returns(stack: RunningStack) -> None:
     assert set(stack.state["processes"]) == NAMES
 
 
+def test_up_boots_every_component_once_so_that_none_waits_for_its_first_tick(
+    stack: RunningStack,
+) -> None:
+    asked = "SELECT state FROM jobs WHERE task = 'boot.all'"
+    wait_until(lambda: stack.rows(asked) == [{"state": "done"}], "the boot has ended", 120)
+    booted = stack.rows("SELECT component, evidence FROM leases WHERE component LIKE 'kernels.%'")
+    assert len(booted) == 20
+    assert all(row["evidence"] for row in booted)
+
+
 def test_a_dead_process_is_not_ready(stack: RunningStack) -> None:
     os.kill(stack.pid("flower"), signal.SIGKILL)
     wait_until(lambda: "flower" not in ready(stack), "Flower's death is seen", 5)

@@ -56,6 +56,29 @@ class Trained:
         }
 
 
+@dataclass(frozen=True)
+class Best:
+    """The best of several tries: its place among them, and what it said out of sample."""
+
+    place: int
+    returns: Floats
+    confidence: Floats
+    won: Floats
+    tries: int
+    variance_of_tries: float
+
+    def trained(self, model: Agent) -> Trained:
+        """Return the model, fitted anew on everything, with what its try had shown."""
+        return Trained(
+            model,
+            self.returns,
+            validation.brier(self.confidence, self.won),
+            validation.calibration_error(self.confidence, self.won),
+            self.tries,
+            self.variance_of_tries,
+        )
+
+
 def slope(samples: Samples) -> float:
     """Return the logistic slope that fits best, by a few Newton steps from zero."""
     x = np.abs(samples.score).ravel()
@@ -85,22 +108,9 @@ def judged(tests: Sequence[Samples], slopes: Sequence[float]) -> tuple[Floats, F
     return np.concatenate(confidence), np.concatenate(won).astype(float)
 
 
-def best_of(
-    tries: Sequence[tuple[list[Samples], list[float]]],
-) -> tuple[int, Floats, float, float, float]:
-    """Return the best try's number, its returns, Brier loss, calibration error, and the variance.
-
-    A try is its test samples and its slopes, fold by fold; the variance is that of the tries'
-    Sharpe ratios, by which the best one's is deflated.
-    """
+def best_of(tries: Sequence[tuple[list[Samples], list[float]]]) -> Best:
+    """Return the try with the best Sharpe ratio; a try is its test samples and slopes by fold."""
     returns = [np.concatenate([outcome(test) for test in tests]) for tests, _ in tries]
     ratios = [validation.sharpe(one) for one in returns]
-    best = int(np.argmax(ratios))
-    confidence, won = judged(*tries[best])
-    return (
-        best,
-        returns[best],
-        validation.brier(confidence, won),
-        validation.calibration_error(confidence, won),
-        float(np.var(ratios)),
-    )
+    place = int(np.argmax(ratios))
+    return Best(place, returns[place], *judged(*tries[place]), len(tries), float(np.var(ratios)))

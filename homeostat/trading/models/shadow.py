@@ -13,8 +13,8 @@ from homeostat.trading.models.promotion import NAIVE_BRIER
 
 #: Bars between two moments at which the challenger is asked.
 STEP = 15
-#: A challenger is worse when it is by this many standard errors.
-ERRORS = 2.0
+#: A challenger is worse when it is by this many standard errors (one-sided, 5 %).
+ERRORS = 1.645
 
 
 def bars_for(minutes: int) -> int:

@@ -80,10 +80,9 @@ def _baseline(close: Floats) -> Trained:
         tests = [samples.part(test) for _, test in folds]
         tries.append((tests, [scoring.slope(samples.part(before)) for before, _ in folds]))
         whole.append(samples)
-    best, *judgement, variance = scoring.best_of(tries)
-    fast, slow = SPANS[best]
-    model = EwmaModel(fast, slow, scoring.slope(whole[best]))
-    return Trained(model, *judgement, len(SPANS), variance)
+    best = scoring.best_of(tries)
+    model = EwmaModel(*SPANS[best.place], scoring.slope(whole[best.place]))
+    return best.trained(model)
 
 
 @dataclass(frozen=True)
@@ -94,6 +93,7 @@ class Rows:
     future: Floats
 
     def part(self, where: slice) -> Rows:
+        """Return the moments of a slice."""
         return Rows(self.x[:, where], self.future[:, where])
 
 
@@ -117,9 +117,9 @@ def _boosted(close: Floats, volume: Floats) -> Trained:
             model = BoostedModel(fit(rows.part(before), *shape), 1.0)
             tests.append(scored(model, rows.part(slice(test.start, test.stop, apart))))
         tries.append((tests, slopes))
-    best, *judgement, variance = scoring.best_of(tries)
-    final = BoostedModel(fit(rows, *SHAPES[best]), scoring.slope(_pooled(tries[best][0])))
-    return Trained(final, *judgement, len(SHAPES), variance)
+    best = scoring.best_of(tries)
+    trees = fit(rows, *SHAPES[best.place])
+    return best.trained(BoostedModel(trees, scoring.slope(_pooled(tries[best.place][0]))))
 
 
 def _pooled(tests: list[Samples]) -> Samples:
@@ -130,6 +130,7 @@ def _pooled(tests: list[Samples]) -> Samples:
 
 
 def scored(model: BoostedModel, rows: Rows) -> Samples:
+    """Return the model's margins on the rows, beside what followed."""
     margins = model.margins(rows.x.reshape(-1, rows.x.shape[-1]))
     return Samples(margins.reshape(rows.future.shape), rows.future)
 

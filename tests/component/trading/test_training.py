@@ -22,9 +22,19 @@ from homeostat.store.jobs import Job
 from homeostat.trading import signals as agents
 from homeostat.trading.market import generator, port
 from homeostat.trading.market.panel import BAR_S, Panel
-from homeostat.trading.models import apart, artifacts, boosted, scoring, shadow, training
+from homeostat.trading.models import (
+    apart,
+    artifacts,
+    boosted,
+    features,
+    scoring,
+    shadow,
+    training,
+    validation,
+)
 from homeostat.trading.models.agent import BASELINE, BOOSTED, Agent, ModelUnavailableError
 from homeostat.trading.models.boosted import BoostedModel
+from homeostat.trading.models.features import HORIZON_BARS, INPUT_BARS
 from homeostat.trading.models.promotion import SHADOW, SHADOW_LABELS, refusal
 from homeostat.trading.signals import Abstain, EwmaModel
 
@@ -75,17 +85,17 @@ def test_an_artefact_read_back_says_the_same_to_the_last_bit(skilled: scoring.Tr
 def test_an_overfitted_model_shines_in_training_and_is_refused() -> None:
     """The refusal is the walk-forward's doing: judged where it was trained, it would pass."""
     panel = noise(20)
-    ends = np.arange(training.INPUT_BARS, BARS - training.HORIZON_BARS, training.HORIZON_BARS)
-    windows = [training.features.windows(one, ends) for one in (panel.close, panel.volume)]
-    rows = training.Rows(training.features.features(*windows), training.future(panel.close, ends))
+    ends = np.arange(INPUT_BARS, BARS - HORIZON_BARS, HORIZON_BARS)
+    windows = [features.windows(one, ends) for one in (panel.close, panel.volume)]
+    rows = training.Rows(features.features(*windows), training.future(panel.close, ends))
     model = BoostedModel(training.fit(rows, 60, 400, least=2), 1.0)
     seen = training.scored(model, rows)
     confidence, won = scoring.judged([seen], [scoring.slope(seen)])
     cheat = scoring.Trained(
         model,
         scoring.outcome(seen),
-        scoring.validation.brier(confidence, won),
-        scoring.validation.calibration_error(confidence, won),
+        validation.brier(confidence, won),
+        validation.calibration_error(confidence, won),
         1,
         0.0,
     ).metrics()
@@ -115,7 +125,7 @@ def test_training_runs_apart_and_leaves_its_libraries_there() -> None:
     before = set(sys.modules)
     made = apart.train(BOOSTED, utcnow())
     assert made.metrics["samples"] > 0
-    assert set(made.metrics["features"]) == set(training.features.NAMES)
+    assert set(made.metrics["features"]) == set(features.NAMES)
     assert BoostedModel.of(made.content).trees.startswith("tree")
     assert not {"pandas", "torch"} & (set(sys.modules) - before)
 
@@ -181,7 +191,7 @@ def test_without_the_library_the_baseline_serves_and_the_reason_is_typed(
         assert component.model(session).name == BOOSTED
         controls.set_on(session, controls.MODEL_DISABLED + BOOSTED, actor="test", reason="test")
         assert component.model(session).absent == {BOOSTED: "DISABLED"}
-        controls.set_off(session, controls.MODEL_DISABLED + BOOSTED, actor="test", reason="test")
+        assert controls.lift(session, controls.MODEL_DISABLED + BOOSTED)
         # What Python does where the module is not there to be imported.
         monkeypatch.setitem(sys.modules, "lightgbm", None)
         served = component.model(session)
@@ -229,7 +239,7 @@ def test_forty_unfit_symbols_of_222_cost_lightgbm_no_other(
 def test_the_shadow_tells_a_model_that_fails_on_new_bars_from_one_that_does_not(
     skilled: scoring.Trained,
 ) -> None:
-    panel = planted().window(0, 900)
+    panel = planted().window(0, 1_400)
     since = datetime.fromtimestamp(int(panel.times[600]), tz=UTC)
     good = shadow.watch(skilled.model, None, panel, since)
     assert good["shadow_labels"] >= SHADOW_LABELS
