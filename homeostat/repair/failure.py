@@ -70,6 +70,8 @@ class Failure:
     passed: tuple[str, ...] = ()
     collected: tuple[str, ...] = ()
     stopped: str | None = None
+    ended_early: bool = False
+    """Whether the run left tests out because one that went first had failed."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -89,6 +91,7 @@ def failure_of(run: Run, repository: Path) -> Failure:
     faults: list[Fault] = []
     outcomes: dict[str, str] = {}
     collected: list[str] = []
+    early = False
     for record in run.records:
         if record["kind"] == "failure":
             faults += [_fault(item, repository) for item in reversed(record["chain"])]
@@ -96,6 +99,8 @@ def failure_of(run: Run, repository: Path) -> Failure:
             outcomes[record["nodeid"]] = _worse(outcomes.get(record["nodeid"]), record["outcome"])
         elif record["kind"] == "collected":
             collected = list(record["ids"])
+        elif record["kind"] == "ended_early":
+            early = True
     if not faults and run.returncode != 0:
         faults = list(parse_text(run.output, repository))
     bad = {"failed", "error", "xpassed-strict"}
@@ -107,6 +112,7 @@ def failure_of(run: Run, repository: Path) -> Failure:
         tuple(node for node, outcome in outcomes.items() if outcome == "passed"),
         tuple(collected),
         run.stopped,
+        early,
     )
 
 

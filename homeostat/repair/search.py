@@ -41,6 +41,7 @@ class Search:
         known = self._known()
         if known is not None:
             yield known
+        self._prover.begin()
         with self._clock.part("candidates"):
             found = [*self._extra, *strategies.candidates(self._case)]
         failed = self._failed()

@@ -49,7 +49,7 @@ def edit_function(source: str, qualname: str, edit: Edit) -> str | None:
 
 
 def _places(node: ast.AST, scope: str, qualname: str) -> Iterator[tuple[int, int]]:
-    """Yield the first and last line of each function of that qualified name, decorators included."""
+    """Yield the first and last line of each function of that name, decorators included."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef):
             yield from _places(child, f"{scope}{child.name}.", qualname)

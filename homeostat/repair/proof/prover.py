@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from pydantic import JsonValue
-
 from homeostat.repair.case import Candidate, Case, Origin, Side
-from homeostat.repair.evidence import is_test
-from homeostat.repair.failure import Failure
 from homeostat.repair.proof import refusals
 from homeostat.repair.proof.record import Proof, Step
-from homeostat.repair.proof.runs import Runner, lost_tests, new_failures, same_failure
-from homeostat.repair.proof.tools import ToolMissingError, lint, type_errors
+from homeostat.repair.proof.runs import Runner, same_failure
+from homeostat.repair.proof.suite import Depth, Suite
+from homeostat.repair.proof.tools import ToolMissingError, lint
+from homeostat.repair.proof.type_check import type_step
 from homeostat.repair.proof.units import new_lines, without_each_hunk
 from homeostat.repair.sandbox import Isolation
 
 #: Both processors at most: a proof shares the host with the work that it mends.
 _PARALLEL = 2
-_MOST_AFFECTED_FILES = 12
 _MOST_UNITS = 8
-_MOST_TYPED_FILES = 25
 
-
-@dataclass(frozen=True)
-class Depth:
-    """How far a proof goes; seconds of wall clock for each run."""
-
-    replay_s: float = 60.0
-    affected_s: float = 40.0
-    suite_s: float = 60.0
-    suite: bool = True
+__all__ = ["Depth", "Prover"]
 
 
 class Prover:
@@ -47,8 +33,13 @@ class Prover:
         self._case = case
         self._runner = runner
         self._depth = depth
-        self._before: dict[tuple[str, ...], Future[Failure]] = {}
         self._pool = ThreadPoolExecutor(_PARALLEL)
+        self._suite = Suite(case, runner, depth, self._pool)
+
+    def begin(self) -> None:
+        """Start what every proof needs, while the candidates are still being looked for."""
+        if self._runner.is_pytest and self._depth.suite:
+            self._suite.begin()
 
     def prove(self, candidate: Candidate) -> Proof:
         """Take the steps in order until one fails."""
@@ -56,56 +47,41 @@ class Prover:
         for name, take in self._steps(candidate):
             start = time.perf_counter()
             try:
-                step = take()
+                taken = take()
             except ToolMissingError as error:
-                step = Step(name, False, str(error))
-            seconds = time.perf_counter() - start
-            steps.append(Step(name, step.passed, step.detail, seconds, step.observed))
-            if not step.passed:
+                taken = [Step(name, False, str(error))]
+            seconds = (time.perf_counter() - start) / len(taken)
+            steps += [replace(step, seconds=seconds) for step in taken]
+            if not all(step.passed for step in taken):
                 break
         sandbox = self._runner.sandbox
         return Proof(tuple(steps), sandbox.isolation.value, sandbox.protections)
 
     def behind(self, candidate: Candidate) -> Proof:
         """Run the tests behind an instant replay, whose files and patch were proven before."""
-        steps = [self._affected(candidate)] if self._runner.is_pytest else []
-        if steps and steps[0].passed and self._depth.suite:
-            steps.append(self._suite(candidate))
+        steps = self._suite.steps(candidate) if self._runner.is_pytest else []
         sandbox = self._runner.sandbox
         return Proof(tuple(steps), sandbox.isolation.value, sandbox.protections)
 
-    def _steps(self, candidate: Candidate) -> Iterator[tuple[str, Callable[[], Step]]]:
-        yield "isolation", lambda: self._isolation(candidate)
-        yield "scope", lambda: self._scope(candidate)
+    def _steps(self, candidate: Candidate) -> Iterator[tuple[str, Callable[[], list[Step]]]]:
+        yield "isolation", lambda: [self._isolation(candidate)]
+        yield "scope", lambda: [self._scope(candidate)]
         if candidate.origin is Origin.KNOWLEDGE:
-            yield "replay", lambda: self._replay(candidate)
+            yield "replay", lambda: [self._replay(candidate)]
             return
-        yield "lint", lambda: self._lint(candidate.changes, candidate)
-        yield "types", lambda: self._types(candidate)
-        yield "replay", lambda: self._replay(candidate)
-        yield "necessity", lambda: self._necessity(candidate)
+        self.begin()
+        yield "lint", lambda: [self._lint(candidate.changes, candidate)]
+        # The replay is under way while the type checker runs; it counts only after it.
+        replay = self._pool.submit(self._replay, candidate)
+        yield "types", lambda: [type_step(self._case, candidate)]
+        yield "replay", lambda: [replay.result()]
+        yield "necessity", lambda: [self._necessity(candidate)]
         if self._runner.is_pytest:
-            if not (self._depth.suite and self._small):
-                yield "affected tests", lambda: self._affected(candidate)
-            if self._depth.suite:
-                yield "suite", lambda: self._suite(candidate)
-
-    @cached_property
-    def _small(self) -> bool:
-        """Whether the suite is so small that the affected tests need not go before it."""
-        return sum(is_test(path) for path in self._case.tree.python_files) <= _MOST_AFFECTED_FILES
+            yield "affected tests", lambda: self._suite.steps(candidate)
 
     def close(self) -> None:
         """Let go of what still runs."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _baseline(self, paths: tuple[str, ...], wall_s: float) -> Future[Failure]:
-        """Start, once, the run of tests on the unpatched tree; it runs while the proof goes on."""
-        if paths not in self._before:
-            self._before[paths] = self._pool.submit(
-                self._runner.tests, {}, list(paths), wall_s=wall_s
-            )
-        return self._before[paths]
 
     def _isolation(self, candidate: Candidate) -> Step:
         """Without isolation nothing is run that does not come from the repository."""
@@ -143,83 +119,9 @@ class Prover:
         first = next(iter(found), "")
         return Step("lint", not found, first or "no new finding of F, E9, ARG")
 
-    def _good_types(
-        self, paths: list[str]
-    ) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]], str]:
-        """Ty's findings in the last good commit (or the present tree), and in the present tree."""
-        case = self._case
-        present = type_errors(case.tree.root, case.interpreter, paths)
-        good = case.history.last_good()
-        if good is None:
-            return present, present, "the present tree (there is no earlier commit)"
-        changes = case.history.tree_at(good)
-        if changes is None:
-            return present, present, "the present tree (the commit cannot be read)"
-        with tempfile.TemporaryDirectory(prefix="homeostat-types-") as folder:
-            tree = case.tree.patched(changes, Path(folder) / "tree")
-            return type_errors(tree.root, case.interpreter, paths), present, f"commit {good[:10]}"
-
-    def _typed_files(self, candidate: Candidate) -> list[str]:
-        """Return the changed files and those that import them: where a new finding can arise."""
-        index = self._case.index
-        found = [path for path in candidate.changes if path.endswith(".py")]
-        for path in list(found):
-            found += [
-                use.path for use in index.importers(index.dotted(path)) if not is_test(use.path)
-            ]
-        return list(dict.fromkeys(found))[:_MOST_TYPED_FILES]
-
-    def _changed_lines(self, candidate: Candidate) -> dict[str, list[int]]:
-        """Return the lines that a patch writes; a moved file is compared with where it came from.
-
-        Without a good commit to compare with only these are judged: a name that can be resolved
-        again shows the type checker what had always been there.
-        """
-        gone = [self._case.tree.read(path) for path, text in candidate.changes.items() if not text]
-        found = {}
-        for path, text in candidate.changes.items():
-            before = self._case.tree.read(path)
-            if text is not None:
-                origins = [before] if before is not None else [*gone, None]
-                found[path] = min((new_lines(old, text) for old in origins), key=len)
-        return found
-
-    def _types(self, candidate: Candidate) -> Step:
-        """No finding of ty that the last good commit had not and that the patch has part in."""
-        case = self._case
-        paths = self._typed_files(candidate)
-        lines = None if case.history.last_good() else self._changed_lines(candidate)
-
-        def patched() -> Counter[tuple[str, str]]:
-            with tempfile.TemporaryDirectory(prefix="homeostat-types-") as folder:
-                tree = case.tree.patched(candidate.changes, Path(folder) / "tree")
-                return type_errors(tree.root, case.interpreter, paths, lines)
-
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            waiting = pool.submit(patched)
-            good, present, name = self._good_types(paths)
-            after = waiting.result()
-        words = {word for symptom in case.symptoms for word in (symptom.name, *symptom.names)}
-        good_rules, after_rules = _by_rule(good), _by_rule(after)
-        new = [
-            f"{path}: {text}"
-            for path, text in after - good
-            if not is_test(path)
-            and after_rules[path, _rule(text)] > good_rules[path, _rule(text)]
-            and (
-                (path in candidate.changes and (path, text) not in present)
-                or ((path, text) in present and any(f"`{word}`" in text for word in words))
-            )
-        ]
-        detail = new[0] if new else f"no new finding of ty against {name}"
-        return Step("types", not new, detail, observed={"against": name, "new": len(new)})
-
     def _replay(self, candidate: Candidate) -> Step:
         """The failing command failed before, passes now, and the changed lines really ran."""
         case = self._case
-        instant = candidate.origin is Origin.KNOWLEDGE
-        if self._depth.suite and self._runner.is_pytest and not instant:
-            self._baseline((), self._depth.suite_s)
         root = case.repository
         lines = {
             str(root / path): new_lines(case.tree.read(path), text)
@@ -229,6 +131,7 @@ class Prover:
         watch = {
             "lines": lines,
             "parameters": [{"function": f, "name": n} for f, n in candidate.traced],
+            "lazy": self._runner.is_pytest,
         }
         run, after = self._runner.replay(
             candidate.changes,
@@ -291,66 +194,6 @@ class Prover:
             return False
         return self._lint(changes, candidate).passed
 
-    def _affected(self, candidate: Candidate) -> Step:
-        """The test files that name what was changed: no new failure, no test lost."""
-        paths = self.affected(candidate)
-        if not paths:
-            return Step("affected tests", True, "no test file names what was changed")
-        return self._compare("affected tests", candidate, paths, self._depth.affected_s)
-
-    def affected(self, candidate: Candidate) -> list[str]:
-        """Return the test files that import a changed module or its package, nearest first."""
-        index = self._case.index
-        scores: Counter[str] = Counter()
-        for path in candidate.changes:
-            module = index.dotted(path)
-            for depth, name in enumerate((module, module.rpartition(".")[0])):
-                if not name:
-                    continue
-                for use in index.importers(name):
-                    if is_test(use.path) and not use.path.endswith("conftest.py"):
-                        scores[use.path] += 3 - depth
-        return [path for path, _ in scores.most_common(_MOST_AFFECTED_FILES)]
-
-    def _suite(self, candidate: Candidate) -> Step:
-        if not any(is_test(path) for path in self._case.tree.python_files):
-            return Step("suite", True, "the repository has no tests of its own")
-        return self._compare("suite", candidate, [], self._depth.suite_s)
-
-    def _compare(self, name: str, candidate: Candidate, paths: list[str], wall_s: float) -> Step:
-        waiting = self._baseline(tuple(paths), wall_s)
-        after = self._runner.tests(
-            candidate.changes, paths, wall_s=wall_s, readable=candidate.readable
-        )
-        before = waiting.result()
-        broken, lost = new_failures(before, after), lost_tests(before, after)
-        observed: dict[str, JsonValue] = {
-            "passed_before": len(before.passed),
-            "passed_after": len(after.passed),
-            "failed_after": len(after.failed),
-            "files": len(paths),
-            "stopped": after.stopped or before.stopped,
-        }
-        if broken:
-            return Step(name, False, f"{broken[0]} passed before and fails now", observed=observed)
-        if lost and after.stopped is None:
-            return Step(name, False, f"{lost[0]} is not collected any more", observed=observed)
-        detail = f"{len(after.passed)} pass, no new failure"
-        if after.stopped:
-            detail += f" as far as it came ({after.stopped})"
-        return Step(name, True, detail, observed=observed)
-
 
 def _key(finding: tuple[str, str, int]) -> str:
     return f"{finding[0]} {finding[1]}"
-
-
-def _rule(text: str) -> str:
-    return text.split("]", 1)[0]
-
-
-def _by_rule(found: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
-    counted: Counter[tuple[str, str]] = Counter()
-    for (path, text), number in found.items():
-        counted[path, _rule(text)] += number
-    return counted

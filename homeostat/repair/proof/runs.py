@@ -66,11 +66,21 @@ class Runner:
         *,
         wall_s: float,
         readable: Sequence[Path] = (),
+        collect_only: bool = False,
+        first: Sequence[str] = (),
+        stop_early: bool = False,
     ) -> Failure:
-        """Run pytest on some files, or on all where none are given."""
+        """Run pytest on some files, or on all where none are given.
+
+        The tests of the files `first` go before the others; with `stop_early` the others are left
+        out where one of those fails. With `collect_only` nothing is run.
+        """
         words = [str(self.sandbox.interpreter.executable), "-m", "pytest", "-q", "--tb=no"]
         words += ["--continue-on-collection-errors", *paths]
+        words += ["--collect-only"] if collect_only else []
         env = {**self.inherited, **self.words[1], "PYTEST_ADDOPTS": _PYTEST_OPTIONS}
+        if first:
+            env["HOMEOSTAT_FIRST"] = json.dumps({"files": list(first), "stop": stop_early})
         if readable:
             env["PYTHONPATH"] = ":".join(map(str, readable))
         run = self.sandbox.run(words, changes=changes, env=env, wall_s=wall_s, readable=readable)

@@ -13,6 +13,8 @@ from homeostat.repair.index import Definition
 
 _KINDS = {Kind.CANNOT_IMPORT, Kind.NO_ATTRIBUTE, Kind.UNDEFINED_NAME}
 _LEAST_SIMILAR = 0.35
+#: The members most alike by name that are looked at; a large module has hundreds.
+_MOST_MEMBERS = 12
 
 
 def candidates(case: Case) -> Iterator[Candidate]:
@@ -21,9 +23,11 @@ def candidates(case: Case) -> Iterator[Candidate]:
         if symptom.kind not in _KINDS:
             continue
         for path, owner in owners(case, symptom):
-            if symptom.name in _members(case, path, owner):
+            members = _members(case, path, owner)
+            if symptom.name in members:
                 continue
-            for item in _members(case, path, owner).values():
+            likely = sorted(members.values(), key=lambda item: -similarity(item.name, symptom.name))
+            for item in likely[:_MOST_MEMBERS]:
                 candidate = _candidate(case, symptom, item)
                 if candidate is not None:
                     yield candidate

@@ -24,6 +24,11 @@ _LONGEST_MESSAGE = 2000
 _MOST_FRAMES = 60
 _MOST_CAUSES = 8
 _OWNER = os.getpid()
+_FIRST = json.loads(os.environ.pop("HOMEOSTAT_FIRST", "{}"))
+
+
+def _goes_first(item):
+    return item.nodeid.partition("::")[0] in _FIRST.get("files", ())
 
 
 def _emit(record):
@@ -261,7 +266,8 @@ def _rewrite_only_what_is_not_installed():
     from _pytest.assertion import rewrite
 
     hook = rewrite.AssertionRewritingHook
-    decide, rewritten = hook._should_rewrite, rewrite._rewrite_test
+    # pytest has no switch for this, hence the private names.
+    decide, rewritten = hook._should_rewrite, rewrite._rewrite_test  # noqa: SLF001 - as above
 
     def should_rewrite(self, name, fn, state):
         path = str(fn)
@@ -278,7 +284,10 @@ def _rewrite_only_what_is_not_installed():
         finally:
             sys.settrace(tracer)
 
-    hook._should_rewrite, rewrite._rewrite_test = should_rewrite, rewrite_untraced
+    hook._should_rewrite, rewrite._rewrite_test = (  # noqa: SLF001 - as above
+        should_rewrite,
+        rewrite_untraced,
+    )
 
 
 if pytest is not None:
@@ -298,6 +307,20 @@ if pytest is not None:
         """Record the exception of a failed test or of a failed collection."""
         record_failure(call.excinfo.value, node.nodeid, call.when)
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(items):
+        """Put the tests of the files that were asked for first, first."""
+        items.sort(key=lambda item: not _goes_first(item))
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_protocol(item, nextitem):
+        """Leave the others out where one of those failed and that was asked for."""
+        yield
+        turn = nextitem is not None and _goes_first(item) and not _goes_first(nextitem)
+        if turn and _FIRST.get("stop") and _FIRST.get("failed"):
+            _emit({"kind": "ended_early"})
+            item.session.shouldstop = "a test that goes first failed"
+
     def pytest_collection_finish(session):
         """Record which tests there are."""
         _emit({"kind": "collected", "ids": [item.nodeid for item in session.items]})
@@ -308,6 +331,8 @@ if pytest is not None:
             outcome = "error" if report.when != "call" and report.failed else report.outcome
             if hasattr(report, "wasxfail"):
                 outcome = "x" + outcome
+            if outcome in {"failed", "error"}:
+                _FIRST["failed"] = True
             _emit({"kind": "outcome", "nodeid": report.nodeid, "outcome": outcome})
 
     def pytest_sessionfinish(session, exitstatus):
