@@ -198,13 +198,21 @@ class PostgresServer:
                     folder.chmod(0o711)
             shutil.chown(self._data, "postgres")
         self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust")
-        options = f"-p {self._port} -k '' -h 127.0.0.1 -c max_connections=60"
-        self._run("pg_ctl", "-D", str(self._data), "-o", options, "-w", "-l",
-                  str(self._data / "log"), "start")  # fmt: skip
+        self.start()
         return self
 
     def __exit__(self, *_exception: object) -> None:
         """Stop it."""
+        self.stop()
+
+    def start(self) -> None:
+        """Start it, on what it had stored before."""
+        options = f"-p {self._port} -k '' -h 127.0.0.1 -c max_connections=60"
+        self._run("pg_ctl", "-D", str(self._data), "-o", options, "-w", "-l",
+                  str(self._data / "log"), "start")  # fmt: skip
+
+    def stop(self) -> None:
+        """Stop it as a crash does."""
         self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop")
 
     def restart(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from homeostat.incidents import retention as incident_retention
+from homeostat.incidents import spool
 from homeostat.settings import settings
 from homeostat.store import retention as store_retention
 from homeostat.store import trading_retention
@@ -14,7 +15,8 @@ from workers.dispatch import CeleryDispatcher, sweep
 
 @app.task(name="upkeep.sweep", bind=True, soft_time_limit=30, time_limit=45)
 def sweep_jobs(self: HomeostatTask, **_newer: object) -> None:
-    """Send the jobs again whose messages nobody picked up."""
+    """Take in failures that the store could not, and send jobs again that nobody picked up."""
+    spool.take_in(self.unit_of_work)
     if settings().recovery:
         sweep(CeleryDispatcher(self.app))
 

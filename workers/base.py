@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from homeostat.errors import BrokerUnavailableError, StoreUnavailableError
+from homeostat.incidents import spool
 from homeostat.incidents.failure import Failure
 from homeostat.incidents.recognition import report
 from homeostat.settings import settings
@@ -67,6 +68,10 @@ class HomeostatTask(Task):
         """Open a transaction; after its commit, send the jobs that it enqueued."""
         with transaction() as session:
             yield session
+        self._send_jobs(session)
+
+    def _send_jobs(self, session: Session) -> None:
+        """Send what a transaction that is committed has enqueued."""
         dispatch.send_jobs(
             dispatch.CeleryDispatcher(self.app), session.info.get("jobs_to_send", ())
         )
@@ -109,22 +114,29 @@ class HomeostatTask(Task):
         kwargs: dict[str, Any],
         einfo: object,
     ) -> None:
-        """Turn the failure into an incident, with what the task was asked as its context."""
+        """Turn the failure into an incident, with what the task was asked as its context.
+
+        Where the store is away, the failure is kept in the state folder and taken in later; the
+        job's row is still open then.
+        """
         del args, einfo
+        name = str(self.name)
+        failure = Failure.from_exception(
+            exc, source="task", component=self.component or name, task=name
+        )
+        how: Any = {"severity": self.severity, "fail_after": self.fail_after}
         try:
-            with self.unit_of_work() as session:
+            with transaction() as session:
                 self.record_failure(session, exc, kwargs)
-                name = str(self.name)
-                failure = Failure.from_exception(
-                    exc, source="task", component=self.component or name, task=name
-                )
-                report(session, failure, severity=self.severity, fail_after=self.fail_after)
+                report(session, failure, **how)
                 # What failed because a server was away stays open, and the sweeper sends it again.
                 if (job_id := kwargs.get("job_id")) and not isinstance(exc, TRANSIENT):
                     jobs.finish(session, str(job_id), error=repr(exc)[:2000])
         except Exception:
-            # The store is away: the failure stands in the log, and the job's row is still open.
-            log.exception("The failure of task %s (%s) could not be recorded", self.name, task_id)
+            log.exception("The failure of task %s (%s) is kept for later", name, task_id)
+            spool.keep(failure, **how)
+            return
+        self._send_jobs(session)
 
     def record_failure(
         self, session: Session, error: BaseException, kwargs: Mapping[str, Any]

@@ -27,7 +27,7 @@ from homeostat.incidents import surroundings
 from homeostat.incidents.failure import Failure, Source
 from homeostat.store import jobs
 from homeostat.store.database import transaction
-from workers.reporting import report_failure
+from workers.reporting import report_or_keep
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class WatchedRequest(Request):
             component=self.task.component or "workers.main",
             task=self.task_name,
         )
-        report_failure(failure, sighting=f"lost:{self.id}:{self._context.retries}")
+        report_or_keep(failure, sighting=f"lost:{self.id}:{self._context.retries}")
 
     def _give_up(self, error: BaseException) -> None:
         """End the job's row, so that the sweeper does not send the poison again."""

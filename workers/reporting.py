@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from homeostat.errors import HomeostatError
+from homeostat.incidents import spool
 from homeostat.incidents.failure import Failure, Severity
 from homeostat.incidents.recognition import report
 from homeostat.store.database import transaction
@@ -31,3 +32,9 @@ def report_failure(
         log.warning("Not recorded yet: %s (%s)", failure.message, error)
         return False
     return True
+
+
+def report_or_keep(failure: Failure, *, sighting: str) -> None:
+    """Record the failure now, or keep it in the state folder until the store is back."""
+    if not report_failure(failure, sighting=sighting):
+        spool.keep(failure, sighting=sighting)

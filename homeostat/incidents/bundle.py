@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from homeostat.clock import utcnow
 from homeostat.incidents import loglines, surroundings, unwinding
 from homeostat.incidents.failure import Failure, Raised
-from homeostat.incidents.redaction import redactor
+from homeostat.incidents.redaction import Redactor, redactor
 from homeostat.incidents.rendering import is_code, render, text_of
 
 SCHEMA = 1
@@ -81,6 +81,16 @@ def finish(content: Content) -> Content:
         return fitted(clean) if isinstance(clean, dict) else {"schema": SCHEMA}
     except Exception as error:  # noqa: BLE001  # an unredacted bundle must never be kept
         return {"schema": SCHEMA, "unavailable": f"redaction failed: {type(error).__name__}"}
+
+
+def cleaner_of(failure: Failure) -> Redactor:
+    """Return a redactor that knows what stands under secret names in the failure's variables.
+
+    For the words that are kept beside the bundle: a message often quotes a variable.
+    """
+    cleaner = redactor()
+    cleaner.learn(guarded(partial(exception_chain, failure)))
+    return cleaner
 
 
 def exception_chain(failure: Failure) -> JsonValue:

@@ -9,6 +9,7 @@ from drain3.drain import Drain, LogCluster
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from homeostat.incidents.redaction import redactor
 from homeostat.incidents.signature import Signature
 from homeostat.incidents.templates import template_of
 from homeostat.store.incidents import Incident
@@ -88,5 +89,9 @@ def alike(session: Session, signature: Signature, component: str) -> str | None:
         )
         if not basis["frames"] and basis["task"] == signature.basis.task
     ]
-    place = joined_group(signature.basis.template, [template for _, template in candidates])
+    if not candidates:
+        return None
+    # The stored templates hold no secret, so this one must not either.
+    template = redactor().text(signature.basis.template)
+    place = joined_group(template, [other for _, other in candidates])
     return None if place is None else candidates[place][0]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, select, update
+from sqlalchemy import case as case_when
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from homeostat.clock import new_id, utcnow
@@ -40,6 +40,21 @@ LONGEST_MESSAGE = 2_000
 MILESTONES = frozenset({10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000})
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A failure with what its report needs.
+
+    `content` is the bundle where it was captured at once, because the report had to wait; its
+    signature is from then, too, because a redacted message may give other keys.
+    """
+
+    failure: Failure
+    signature: Signature
+    severity: Severity = Severity.CRITICAL
+    fail_after: int = 1
+    content: bundle.Content | None = None
+
+
 def report(
     session: Session,
     failure: Failure,
@@ -57,71 +72,69 @@ def report(
     reporter's own key for this one failure (a task's id, say): a second report of the same key
     counts nothing.
     """
-    severity = Severity(severity)
-    signature = signature_of(failure)
+    case = Case(failure, signature_of(failure), Severity(severity), fail_after)
+    return report_case(session, case, sighting=sighting)
+
+
+def report_case(session: Session, case: Case, *, sighting: str | None = None) -> Incident:
+    """Do what `report` does for a failure that was read before."""
     if sighting is not None:
         known = counting.sighted(session, sighting)
         if known is not None:
             return known
-    incident = _counted_on_open(session, failure, signature, severity)
+    incident = _counted_on_open(session, case)
     if incident is None:
-        incident = _reopened(session, failure, signature, fail_after) or _opened(
-            session, failure, signature, severity, fail_after
-        )
-    counting.count(session, incident, failure)
+        incident = _reopened(session, case) or _opened(session, case)
+    counting.count(session, incident, case.failure)
     if sighting is not None:
         counting.bind_sighting(session, sighting, incident)
-    if incident.state == State.PENDING and incident.failures_in_row >= fail_after:
-        _open_pending(session, incident, failure)
+    if incident.state == State.PENDING and incident.failures_in_row >= case.fail_after:
+        _open_pending(session, incident, case)
     elif incident.occurrences in MILESTONES:
         detail = {"occurrences": incident.occurrences}
         lifecycle.record(session, incident, "recurred", actor=ACTOR, detail=detail)
     return incident
 
 
-def _add_one(failure: Failure, severity: Severity) -> dict[str, Any]:
-    worse = [other for other in Severity if other.priority < severity.priority]
+def _add_one(case: Case) -> dict[str, Any]:
+    moment = case.failure.occurred_at
+    below = [other for other in Severity if other.priority < case.severity.priority]
     return {
         "occurrences": Incident.occurrences + 1,
         "failures_in_row": Incident.failures_in_row + 1,
         "healthy_runs": 0,
-        "last_seen_at": _later(failure.occurred_at),
-        "severity": _raised_severity(severity, worse),
+        "last_seen_at": case_when(
+            (Incident.last_seen_at < moment, moment), else_=Incident.last_seen_at
+        ),
+        "severity": case_when(
+            (Incident.severity.in_(below), case.severity.value), else_=Incident.severity
+        ),
     }
 
 
-def _later(moment: datetime) -> Any:
-    return case((Incident.last_seen_at < moment, moment), else_=Incident.last_seen_at)
-
-
-def _raised_severity(severity: Severity, below: Collection[Severity]) -> Any:
-    return case((Incident.severity.in_(below), severity.value), else_=Incident.severity)
-
-
-def _counted_on_open(
-    session: Session, failure: Failure, signature: Signature, severity: Severity
-) -> Incident | None:
+def _counted_on_open(session: Session, case: Case) -> Incident | None:
     """Count the failure on the open incident of its signature, if there is one.
 
     Older versions' keys are looked up too; a failure without frames may also join an incident
     whose message is alike (mined by drain3), because no frames tell it apart.
     """
+    signature = case.signature
     keys = [signature.group_key, *signature.former]
-    incident = _add(session, failure, severity, Incident.group_key.in_(keys))
+    incident = _add(session, case, Incident.group_key.in_(keys))
     if incident is None and not signature.basis.frames:
-        joined = grouping.alike(session, signature, failure.component)
+        joined = grouping.alike(session, signature, case.failure.component)
         if joined is not None:
-            incident = _add(session, failure, severity, Incident.id == joined)
+            incident = _add(session, case, Incident.id == joined)
     if incident is not None and incident.group_key in signature.former:
         _rekey(session, incident, signature)
     return incident
 
 
-def _add(session: Session, failure: Failure, severity: Severity, where: Any) -> Incident | None:
+def _add(session: Session, case: Case, where: Any) -> Incident | None:
     statement = (
         update(Incident)
         .where(where, Incident.resolved_at.is_(None))
-        .values(**_add_one(failure, severity))
+        .values(**_add_one(case))
         .returning(Incident)
         .execution_options(synchronize_session=False, populate_existing=True)
     )
@@ -133,13 +146,11 @@ def _rekey(session: Session, incident: Incident, signature: Signature) -> None:
     incident.group_key = signature.group_key
     incident.replay_key = signature.replay_key
     incident.signature_version = signature.version
-    incident.reason = signature.reason
+    incident.reason = redactor().text(signature.reason)
     lifecycle.record(session, incident, "rekeyed", actor=ACTOR, detail=detail)
 
 
-def _reopened(
-    session: Session, failure: Failure, signature: Signature, fail_after: int
-) -> Incident | None:
+def _reopened(session: Session, case: Case) -> Incident | None:
     """Reopen the incident of this signature that was resolved last, if that was lately.
 
     Below the threshold it is PENDING again, and not reopened yet.
@@ -147,7 +158,7 @@ def _reopened(
     statement = (
         select(Incident)
         .where(
-            Incident.group_key.in_([signature.group_key, *signature.former]),
+            Incident.group_key.in_([case.signature.group_key, *case.signature.former]),
             Incident.resolved_at > utcnow() - REOPEN_WITHIN,
         )
         .order_by(Incident.resolved_at.desc())
@@ -158,33 +169,33 @@ def _reopened(
         return None
     try:
         won = lifecycle.reopen(
-            session, incident.id, actor=ACTOR, recurred=True, pending=fail_after > 1
+            session, incident.id, actor=ACTOR, recurred=True, pending=case.fail_after > 1
         )
     except lifecycle.StepRefusedError:
         won = False
     if not won:
         # Another worker reopened it first; this failure is one more occurrence.
-        return _add(session, failure, Severity(incident.severity), Incident.id == incident.id)
-    reopened = _add(session, failure, Severity(incident.severity), Incident.id == incident.id)
+        return _add(session, case, Incident.id == incident.id)
+    reopened = _add(session, case, Incident.id == incident.id)
     if reopened is not None and reopened.state == State.OPEN:
-        reopened.replay_key = signature.replay_key
+        reopened.replay_key = case.signature.replay_key
         flapping.note_opening(session, reopened)
-        _open(session, reopened, failure, utcnow())
+        _open(session, reopened, case, utcnow())
     return reopened
 
 
-def _open_pending(session: Session, incident: Incident, failure: Failure) -> None:
+def _open_pending(session: Session, incident: Incident, case: Case) -> None:
     """Open an incident that has reached its component's threshold."""
     event = "reopened" if incident.openings else "opened"
     if not lifecycle.transition(session, incident.id, State.OPEN, actor=ACTOR, event=event):
         return
     incident.openings += 1
     incident.opened_at = incident.state_since
-    incident.replay_key = signature_of(failure).replay_key
+    incident.replay_key = case.signature.replay_key
     session.flush()
     if event == "reopened":
         flapping.note_opening(session, incident)
-    _open(session, incident, failure, incident.opened_at)
+    _open(session, incident, case, incident.opened_at)
 
 
 def reopen_by_hand(session: Session, incident_id: str, *, actor: str, reason: str = "") -> bool:
@@ -203,17 +214,14 @@ def reopen_by_hand(session: Session, incident_id: str, *, actor: str, reason: st
     return True
 
 
-def _opened(
-    session: Session,
-    failure: Failure,
-    signature: Signature,
-    severity: Severity,
-    fail_after: int,
-) -> Incident:
+def _opened(session: Session, case: Case) -> Incident:
     """Insert a new incident, or count on the one that another worker inserted meanwhile."""
+    failure, signature = case.failure, case.signature
     now = utcnow()
     incident_id = new_id()
-    state = State.OPEN if fail_after <= 1 else State.PENDING
+    state = State.OPEN if case.fail_after <= 1 else State.PENDING
+    # The keys are of what was seen; what is kept for people holds no secret.
+    cleaner = bundle.cleaner_of(failure)
     statement = (
         counting.insert_into(session, Incident)
         .values(
@@ -222,14 +230,14 @@ def _opened(
             replay_key=signature.replay_key,
             signature_version=signature.version,
             label=signature.label[:255],
-            reason=signature.reason,
-            basis=asdict(signature.basis),
+            reason=cleaner.text(signature.reason),
+            basis=cleaner.value(asdict(signature.basis)),
             component=failure.component,
             task=failure.task,
             source=failure.source,
-            severity=severity,
+            severity=case.severity,
             type=signature.basis.type[:255],
-            message=redactor().text(failure.message)[:LONGEST_MESSAGE],
+            message=cleaner.text(failure.message)[:LONGEST_MESSAGE],
             state=state,
             state_since=now,
             occurrences=1,
@@ -245,7 +253,7 @@ def _opened(
         .on_conflict_do_update(
             index_elements=["group_key"],
             index_where=Incident.resolved_at.is_(None),
-            set_=_add_one(failure, severity),
+            set_=_add_one(case),
         )
         .returning(Incident)
         .execution_options(populate_existing=True)
@@ -259,18 +267,19 @@ def _opened(
             actor=ACTOR,
             to_state=state,
             at=now,
-            detail={"source": failure.source, "reason": signature.reason},
+            detail={"source": failure.source, "reason": incident.reason},
         )
         if state is State.OPEN:
-            _open(session, incident, failure, now)
+            _open(session, incident, case, now)
     return incident
 
 
-def _open(session: Session, incident: Incident, failure: Failure, now: datetime) -> None:
+def _open(session: Session, incident: Incident, case: Case, now: datetime) -> None:
     """Do once what every opening needs: the bundle, the cause above it, analysis, notice."""
     suppression.look_for_parent(session, incident)
     budgets.note_opening(session, incident, now)
-    content = background.complete(session, bundle.capture(failure), incident)
+    captured = case.content or bundle.capture(case.failure)
+    content = background.complete(session, captured, incident)
     session.merge(
         Bundle(incident_id=incident.id, opening=incident.openings, captured_at=now, content=content)
     )

@@ -16,12 +16,14 @@ from celery import Celery, Task, signals
 from celery.exceptions import TimeLimitExceeded, WorkerLostError
 from sqlalchemy import select
 
+from homeostat.clock import utcnow
 from homeostat.errors import HomeostatError
-from homeostat.incidents import loglines, surroundings
+from homeostat.incidents import loglines, spool, surroundings
 from homeostat.incidents.digest import Digest
 from homeostat.incidents.failure import Failure, Severity, Source
 from homeostat.incidents.recognition import report
 from homeostat.incidents.recovery import healthy_run
+from homeostat.repair import pickup
 from homeostat.store import database
 from homeostat.store.incidents import Incident
 
@@ -40,6 +42,7 @@ class Attachment:
     def __init__(self, app: Celery, severity: Severity) -> None:
         self._app = app
         self._severity = severity
+        self._since = utcnow()
         self._digest = Digest()
         self._no_incident_until: dict[str, float] = {}
 
@@ -51,6 +54,7 @@ class Attachment:
             (signals.task_success, self.succeeded),
             (signals.worker_init, self.worker_started),
             (signals.worker_process_init, self.child_started),
+            (signals.worker_ready, self.worker_ready),
         )
         for signal, receiver in pairs:
             signal.connect(receiver, weak=False, dispatch_uid=f"{name}:{receiver.__name__}")
@@ -70,6 +74,18 @@ class Attachment:
         """Prepare a pool process; no thread is started before the fork, which it might hang."""
         self._listen_to_logs()
         surroundings.warm_in_background()
+
+    def worker_ready(self, sender: Any, **_: object) -> None:
+        """Follow the code of the tasks: when a fix to it lands, the worker takes it up by itself.
+
+        It finishes what it is at, and starts again in its own place with the same command.
+        """
+        tasks = {name: task for name, task in self._app.tasks.items() if name[:7] != "celery."}
+        try:
+            modules = {type(task).__module__ for task in tasks.values()}
+            pickup.follow(modules, self._since, str(getattr(sender, "hostname", "worker")))
+        except Exception:
+            log.exception("Fixes to the code of the tasks cannot be followed")
 
     def _listen_to_logs(self) -> None:
         """Keep log lines for the bundle, and thin out storms."""
@@ -115,16 +131,14 @@ class Attachment:
         )
 
     def _report(self, failure: Failure, task_id: str, retries: int) -> None:
+        sighting = f"celery:{task_id}:{retries}"
         try:
             with database.transaction() as session:
-                report(
-                    session,
-                    failure,
-                    severity=self._severity,
-                    sighting=f"celery:{task_id}:{retries}",
-                )
+                report(session, failure, severity=self._severity, sighting=sighting)
+            spool.take_in(database.transaction)
         except Exception:
-            log.exception("The failure of task %s could not be recorded", failure.task)
+            log.exception("The failure of task %s is kept for later", failure.task)
+            spool.keep(failure, severity=self._severity, sighting=sighting)
 
     def succeeded(self, sender: Task, **_: object) -> None:
         """Count a healthy run, where the task has an open incident."""
@@ -134,6 +148,7 @@ class Attachment:
         if self._no_incident_until.get(name, 0.0) > now:
             return
         try:
+            spool.take_in(database.transaction)
             if not self._has_open_incident(name):
                 self._no_incident_until[name] = now + LOOK_EVERY_S
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -11,13 +12,15 @@ import pytest
 from celery import Celery
 from sqlalchemy import select
 
+from homeostat.incidents import spool
 from homeostat.incidents.lifecycle import State
 from homeostat.settings import settings
 from homeostat.store import database
 from homeostat.store.incidents import Incident
+from tests.conftest import forget_settings
 from tests.waiting import wait_until
 from tests.worker import rig
-from tests.worker.failing_app import MEMORY_GROUPS
+from tests.worker.failing_app import MEMORY_GROUPS, app
 from workers.config import celery_settings
 from workers.dispatch import CeleryDispatcher
 
@@ -86,3 +89,19 @@ def test_a_child_that_the_kernel_kills_for_memory_is_an_incident_that_names_its_
     assert (killed.type, killed.task) == ("PoolChildLostError", "stress.hungry")
     assert killed.occurrences == 1
     assert "want of memory" in killed.message
+
+
+def test_a_failure_while_the_store_is_away_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOMEOSTAT_DATABASE_URL", f"sqlite:///{tmp_path}/no such folder/x.sqlite3")
+    forget_settings()
+    task = app.tasks["checks.plugins.valve"]
+    task.on_failure(LookupError("no valve"), "id-1", (), {}, None)
+    (line,) = spool.path().read_text().splitlines()
+    kept = json.loads(line)
+    assert (kept["component"], kept["type"], kept["fail_after"]) == (
+        "plugins.valve",
+        "LookupError",
+        3,
+    )

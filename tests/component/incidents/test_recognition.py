@@ -14,7 +14,14 @@ import pytest
 from sqlalchemy import func, select
 
 from homeostat.clock import utcnow
-from homeostat.incidents import background, lifecycle, recognition, recovery, signature
+from homeostat.incidents import (
+    background,
+    lifecycle,
+    recognition,
+    recovery,
+    signature,
+    views,
+)
 from homeostat.incidents.counting import total
 from homeostat.incidents.failure import Failure, Severity
 from homeostat.incidents.lifecycle import State
@@ -169,6 +176,23 @@ def test_severity_only_rises() -> None:
     again(raised(), severity="medium")
     assert again(raised(), severity="critical").severity == "critical"
     assert again(raised(), severity="low").severity == "critical"
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize("fail_after", [1, 2])
+def test_a_secret_that_only_a_variable_s_name_gives_away_stands_nowhere(fail_after: int) -> None:
+    def login(password: str) -> None:
+        raise PermissionError(f"the server refused {password} for ann")
+
+    try:
+        login("opaque-words-1")
+    except PermissionError as error:
+        failure = Failure.from_exception(error, source="task", component="shop")
+    incident = again(failure, fail_after=fail_after)
+    with database.reading() as session:
+        shown = views.incident(session, incident.id)
+    assert "opaque-words-1" not in json.dumps(shown)
+    assert incident.message == "the server refused [redacted] for ann"
 
 
 @pytest.mark.usefixtures("store")
