@@ -5,13 +5,14 @@ from __future__ import annotations
 import getpass
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from homeostat.cli.output import Format, Output, table
 
 if TYPE_CHECKING:
+    from homeostat.kernels.coding_agent import CodingAgent
     from homeostat.repair.knowledge import Knowledge
     from homeostat.store.repair import Repair
 
@@ -22,6 +23,8 @@ KnowledgePath = Annotated[
 ]
 #: Exit codes of `fix run`, besides 0 for a proven patch.
 NONE_FOUND, REFUSED = 3, 4
+#: Of `fix approve` and `fix revert`: a file has changed since, so nothing was written.
+NOT_APPLIED = 75
 
 
 @app.callback()
@@ -119,7 +122,10 @@ def _row(repair: Repair) -> dict[str, Any]:
         "incident_id": repair.incident_id,
         "commit": repair.commit,
         "decided_by": repair.decided_by,
+        "approval_id": repair.approval_id,
         "created_at": repair.created_at.isoformat(),
+        "applied_at": repair.applied_at.isoformat() if repair.applied_at else None,
+        "watch": repair.watch,
         "story": repair.story,
         "outcome": repair.outcome,
     }
@@ -145,14 +151,64 @@ def list_(output: Output = Format.TEXT, *, knowledge: KnowledgePath = None) -> N
 
 @app.command("show")
 def show(repair_id: str, output: Output = Format.TEXT, *, knowledge: KnowledgePath = None) -> None:
-    """Tell the whole story of one repair, with its diff and proof."""
+    """Tell the whole story of one repair: its diff and proof, each step, the incident, the log."""
     row = open_knowledge(knowledge).repair(repair_id)
+    around = _around(row) if knowledge is None and row.incident_id else {}
     if output is Format.JSON:
-        typer.echo(json.dumps(_row(row), indent=2))
+        typer.echo(json.dumps({**_row(row), **around}, indent=2))
         return
-    _tell({**row.outcome, "status": row.status, "commit": row.commit})
+    if row.outcome:
+        _tell({**row.outcome, "status": row.status, "commit": row.commit})
+    else:
+        typer.echo(f"{row.status}  {row.id}")
     for entry in row.story:
         typer.echo(f"{entry['at']}  {entry['what']}  {entry.get('actor', '')}".rstrip())
+    if around:
+        _tell_around(row.incident_id, around)
+
+
+def _around(row: Repair) -> dict[str, Any]:
+    """Return what else is known of a repair: its incident's timeline, and why each step was."""
+    from homeostat.incidents import views
+    from homeostat.store import database, decisions
+
+    with database.reading() as session:
+        return {
+            "timeline": views.timeline(session, row.incident_id),
+            "decisions": [
+                {
+                    "at": one.at.isoformat(),
+                    "action": one.action,
+                    "rule": one.rule,
+                    "outcome": one.outcome,
+                    "alternatives": one.alternatives,
+                    "audit_sequence": one.audit_sequence,
+                }
+                for one in decisions.on(session, row.incident_id)
+                if one.inputs.get("repair") == row.id
+            ],
+        }
+
+
+def _tell_around(incident_id: str, around: dict[str, Any]) -> None:
+    table(
+        f"Incident {incident_id}",
+        ("at", "event", "to", "by", "why"),
+        [
+            (step["at"][11:19], step["event"], step["to"] or "", step["actor"],
+             str(step["detail"].get("reason") or step["detail"].get("evidence") or ""))
+            for step in around["timeline"]
+        ],
+    )  # fmt: skip
+    table(
+        "Decisions, with their rows in the immutable log",
+        ("at", "action", "rule", "outcome", "row"),
+        [
+            (one["at"][11:19], one["action"], one["rule"], one["outcome"],
+             str(one["audit_sequence"]))
+            for one in around["decisions"]
+        ],
+    )  # fmt: skip
 
 
 @app.command("approve")
@@ -165,8 +221,15 @@ def approve(
     """Apply a proposed fix as a commit."""
     from homeostat.repair import decisions
 
-    row = decisions.approve(open_knowledge(knowledge), repair_id, actor or getpass.getuser())
-    typer.echo(f"applied as {row.commit}")
+    opened, by = open_knowledge(knowledge), actor or getpass.getuser()
+    row = opened.repair(repair_id)
+    agent = _agent_of(row, knowledge)
+    row = agent.approve(row.id, by) if agent else decisions.approve(opened, row.id, by)
+    if row.commit:
+        typer.echo(f"applied as {row.commit}")
+        return
+    typer.echo(f"not applied: {row.story[-1]['what']}", err=True)
+    raise typer.Exit(NOT_APPLIED)
 
 
 @app.command("reject")
@@ -180,7 +243,12 @@ def reject(
     """Refuse a proposed fix."""
     from homeostat.repair import decisions
 
-    decisions.reject(open_knowledge(knowledge), repair_id, actor or getpass.getuser(), reason)
+    opened, by = open_knowledge(knowledge), actor or getpass.getuser()
+    row = opened.repair(repair_id)
+    if agent := _agent_of(row, knowledge):
+        agent.reject(row.id, by, reason)
+    else:
+        decisions.reject(opened, row.id, by, reason)
     typer.echo("rejected")
 
 
@@ -195,7 +263,24 @@ def revert(
     """Take an applied fix back by a new commit."""
     from homeostat.repair import decisions
 
-    row = decisions.take_back(
-        open_knowledge(knowledge), repair_id, actor or getpass.getuser(), reason
-    )
-    typer.echo(f"taken back by {row.commit}")
+    opened, by = open_knowledge(knowledge), actor or getpass.getuser()
+    row = opened.repair(repair_id)
+    if agent := _agent_of(row, knowledge):
+        row = agent.take_back(row.id, by, reason)
+    else:
+        row = decisions.take_back(opened, row.id, by, reason)
+    back = row.watch.get("taken_back_by") or (row.commit if row.status == "reverted" else "")
+    if back:
+        typer.echo(f"taken back by {back}")
+        return
+    typer.echo(f"not taken back: {row.story[-1]['what']}", err=True)
+    raise typer.Exit(NOT_APPLIED)
+
+
+def _agent_of(row: Repair, knowledge: Path | None) -> CodingAgent | None:
+    """Return the kernel that leads the repair of an incident, None for a repair by hand."""
+    from homeostat import registry
+
+    if not row.incident_id or knowledge is not None:
+        return None
+    return cast("CodingAgent", registry.find("kernels.coding_agent"))

@@ -19,6 +19,7 @@ from homeostat.incidents import lifecycle
 from homeostat.incidents.failure import Severity
 from homeostat.incidents.lifecycle import State
 from homeostat.incidents.recognition import ANALYSE, QUEUE
+from homeostat.repair import analysis
 from homeostat.repair.remedy import Cause, cause_of
 from homeostat.store import jobs, plans
 from homeostat.store.incidents import Incident
@@ -35,7 +36,7 @@ PATIENCE = {
     Severity.LOW: timedelta(hours=8),
 }
 #: States in which the system itself still has to act; in the others a person has been asked.
-UNDER_WAY = (State.OPEN, State.ANALYSING, State.APPLYING, State.VERIFYING)
+UNDER_WAY = (State.OPEN, State.ANALYSING, State.PROPOSED, State.APPLYING, State.VERIFYING)
 #: Incidents that one cycle plans for, and memories that are looked at for each.
 MOST_A_CYCLE = 50
 RECALLED = 3
@@ -118,18 +119,17 @@ class AgenticSpine(Component):
     ) -> tuple[Route, str]:
         healing: Healing = self.need("kernels.self_healing")
         playbook = healing.prospect(session, cause_of(incident))
-        in_code = bool(incident.basis.get("frames"))
+        mending = analysis.prospect_of(session, incident)
+        if mending.route is analysis.Route.REPLAY:
+            return Route.CODING_AGENT, mending.reason
         hopeless = any(one["same"] and one["failed"] > one["worked"] + 1 for one in recalled)
         if playbook and not hopeless:
             return Route.PLAYBOOK, f"playbook {playbook} is made for {incident.type}"
-        if in_code:
-            return Route.CODING_AGENT, "it was raised in code that can be read and mended"
+        if mending.route is analysis.Route.CODING_AGENT:
+            return Route.CODING_AGENT, mending.reason
         if playbook:
             return Route.PERSON, f"{playbook} did not last the last times this happened"
-        return (
-            Route.PERSON,
-            f"no playbook is made for {incident.type}, and no code was seen to fail",
-        )
+        return Route.PERSON, f"no playbook is made for {incident.type}, and {mending.reason}"
 
     def _cosigned(
         self, session: Session, incident: Incident, route: Route, reason: str
@@ -214,9 +214,12 @@ class AgenticSpine(Component):
         savepoint.rollback()
         # In a mode in which nothing runs by itself, all three belong to a person.
         expected = {wanted: wanted if agreed else Route.PERSON for wanted in kinds}
+        if self.context.settings.repository is None:
+            expected[Route.CODING_AGENT] = Route.PERSON
         return Evidence(
-            claim="a known failure goes to its playbook, one in the code to the coding agent, and "
-            "what nobody can mend to a person; the first two with governance's agreement",
+            claim="a known failure goes to its playbook, one in the code to the coding agent where "
+            "it may mend a repository, and what nobody can mend to a person; what runs by itself "
+            "has governance's agreement",
             passed=routes == expected
             and all(signed)
             and (asked is not None) is agreed

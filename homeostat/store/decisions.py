@@ -52,6 +52,16 @@ def recent(session: Session, *, limit: int = 50) -> Sequence[DecisionRecord]:
     ).all()
 
 
+def on(session: Session, subject: str, *, limit: int = 200) -> Sequence[DecisionRecord]:
+    """Return the decisions on one subject, oldest first."""
+    return session.scalars(
+        select(DecisionRecord)
+        .where(DecisionRecord.subject == subject)
+        .order_by(DecisionRecord.id)
+        .limit(limit)
+    ).all()
+
+
 def trust_rows(session: Session) -> dict[str, Trust]:
     """Return the trust rows by component."""
     return {row.component: row for row in session.scalars(select(Trust))}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -65,8 +66,19 @@ def test_it_keeps_the_contract() -> None:
         assert session.scalars(select(Incident)).all() == []
 
 
-def test_three_kinds_of_incidents_take_three_routes(spine: AgenticSpine) -> None:
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that the coding agent may mend; the spine does not look into it."""
+    monkeypatch.setenv("HOMEOSTAT_REPOSITORY", str(tmp_path))
+    forget_settings()
+    return tmp_path
+
+
+@pytest.mark.usefixtures("repository")
+def test_three_kinds_of_incidents_take_three_routes() -> None:
+    spine = the_spine()
     with transaction() as session:
+        assert spine.probe(session).passed
         known, coded, strange = (
             make(session) for make in (known_failure, failure_in_code, strange_failure)
         )
@@ -79,6 +91,13 @@ def test_three_kinds_of_incidents_take_three_routes(spine: AgenticSpine) -> None
         }
         assert lifecycle.find(session, strange.id).state == State.ESCALATED
         assert lifecycle.find(session, known.id).state == State.OPEN
+
+
+def test_code_that_nobody_may_mend_belongs_to_a_person(spine: AgenticSpine) -> None:
+    with transaction() as session:
+        plan = spine.plan(session, failure_in_code(session))
+        assert plan.route == Route.PERSON
+        assert "HOMEOSTAT_REPOSITORY" in plan.reason
 
 
 def test_what_runs_by_itself_was_agreed_to_and_the_agreement_is_in_the_log(
