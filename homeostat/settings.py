@@ -34,6 +34,14 @@ class Mode(StrEnum):
     ENFORCED = "ENFORCED"
 
 
+class VenueName(StrEnum):
+    """Where orders go: our own book, the loopback server, or the real exchange."""
+
+    PAPER = "paper"
+    LOOPBACK = "loopback"
+    BINANCE = "binance"
+
+
 class Settings(BaseSettings):
     """Everything that a process of Homeostat is told from outside."""
 
@@ -47,6 +55,12 @@ class Settings(BaseSettings):
     repository: Path | None = Field(None, description="Git checkout the coding agent may mend.")
     market_data: Path | None = Field(None, description="Recorded candles; empty: the generator.")
     market_seed: int = Field(20251123, description="Seed of the market generator.")
+    venue: VenueName = Field(VenueName.PAPER, description="Where orders go.")
+    venue_url: str = Field("", description="Address of the loopback venue.")
+    venue_key: SecretStr = Field(SecretStr(""), description="API key of the venue: secret://NAME.")
+    venue_secret: SecretStr = Field(
+        SecretStr(""), description="API secret of the venue: secret://NAME."
+    )
     secrets_key: SecretStr = Field(
         SecretStr(""), description="Fernet keys of the secrets, newest first; empty: a key file."
     )

@@ -1,0 +1,267 @@
+"""The outside venue as the trade flow needs it: place, find, cancel, and what is there.
+
+Every method goes through the guard and raises a VenueError where it has no clear answer.
+Symbols are the venue's own names (`BTCUSDT`), quantities in units of the base.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from homeostat.trading.market.panel import Candles
+from homeostat.trading.venue import rows
+from homeostat.trading.venue.guard import Guard
+from homeostat.trading.venue.outcomes import (
+    BadRowsError,
+    RefusedError,
+    UnknownOutcomeError,
+)
+
+if TYPE_CHECKING:
+    from homeostat.trading.venue.client import BinanceClient, Endpoint
+
+T = TypeVar("T")
+#: -4164: the venue's code for an order below the minimum notional, used for our own check too.
+BELOW_NOTIONAL = -4164
+NO_SUCH_ORDER = -2013
+
+
+class Kind(StrEnum):
+    """The kinds of order that are sent."""
+
+    MARKET = "MARKET"
+    STOP = "STOP"
+    TAKE_PROFIT = "TAKE_PROFIT"
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """One order to place; its id is ours, and the same at every try."""
+
+    client_id: str
+    symbol: str
+    side: int
+    quantity: float
+    kind: Kind = Kind.MARKET
+    trigger: float = 0.0
+    reduce_only: bool = False
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it waits for its trigger."""
+        return self.kind is not Kind.MARKET
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the venue says of an order: FILLED, RESTING, CANCELED or REJECTED, and how much."""
+
+    client_id: str
+    state: str
+    quantity: float = 0.0
+    price: float = 0.0
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A position at the venue; a negative quantity is short."""
+
+    symbol: str
+    quantity: float
+    entry: float
+
+
+_STATES = {
+    "open": "RESTING",
+    "closed": "FILLED",
+    "canceled": "CANCELED",
+    "expired": "CANCELED",
+    "rejected": "REJECTED",
+}
+
+
+class Exchange:
+    """The venue behind ccxt and the guard."""
+
+    def __init__(self, endpoint: Endpoint, guard: Guard) -> None:
+        """Connect at first use."""
+        self.guard = guard
+        self._endpoint = endpoint
+        self._client: BinanceClient | None = None
+
+    def _call(self, work: Callable[[BinanceClient], T], *, urgent: bool = False) -> T:
+        client = self._connected()
+
+        def run() -> T:
+            if not client.markets:
+                client.load_markets()
+            return work(client)
+
+        try:
+            return self.guard.call(run, urgent=urgent)
+        except UnknownOutcomeError:
+            # The call may still be going on in its thread: it keeps its client for itself.
+            if self._client is client:
+                self._client = self._successor(client)
+            raise
+
+    def _connected(self) -> BinanceClient:
+        if self._client is None:
+            self._client = self._new_client()
+        return self._client
+
+    def _new_client(self) -> BinanceClient:
+        from homeostat.trading.venue.client import connect
+
+        guard = self.guard
+        return connect(self._endpoint, guard.take_weight, guard.hear, timeout_s=guard.limits.call_s)
+
+    def _successor(self, client: BinanceClient) -> BinanceClient:
+        found = self._new_client()
+        if client.markets:
+            found.set_markets(list(client.markets.values()))
+            found.options["timeDifference"] = client.options["timeDifference"]
+        return found
+
+    def place(self, ticket: Ticket, price: float) -> Report:
+        """Place an order; `price` is about what it will be filled at, for the minimum notional.
+
+        Raises RefusedError, WaitError or AwayError where it was certainly not placed, and
+        UnknownOutcomeError where it may have been.
+        """
+        return self._call(lambda client: _placed(client, ticket, price), urgent=ticket.reduce_only)
+
+    def find(self, ticket: Ticket) -> Report | None:
+        """Return what became of an order, None where the venue does not know it."""
+        try:
+            return self._call(
+                lambda client: _report(
+                    client.fetch_order(None, _unified(client, ticket.symbol), _naming(ticket)),
+                    ticket.client_id,
+                ),
+                urgent=ticket.reduce_only,
+            )
+        except RefusedError as error:
+            if error.code == NO_SUCH_ORDER:
+                return None
+            raise
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Cancel an order that rests; one that rests no more is no error."""
+        try:
+            self._call(
+                lambda client: client.cancel_order(
+                    None, _unified(client, ticket.symbol), _naming(ticket)
+                ),
+                urgent=True,
+            )
+        except RefusedError as error:
+            if error.code != -2011:
+                raise
+
+    def resting(self, symbol: str) -> list[Ticket]:
+        """Return the conditional orders of a symbol that rest at the venue."""
+        found = self._call(
+            lambda client: client.fapiPrivateGetOpenAlgoOrders({"symbol": symbol}), urgent=True
+        )
+        needed = ("clientAlgoId", "symbol", "side", "quantity", "orderType", "triggerPrice")
+        return [_resting(record) for record in rows.records(found, *needed)]
+
+    def holdings(self) -> dict[str, Holding]:
+        """Return the positions that are open at the venue, by symbol."""
+        found = self._call(lambda client: client.fapiPrivateV3GetPositionRisk(), urgent=True)
+        read = [
+            Holding(one["symbol"], float(one["positionAmt"]), float(one["entryPrice"]))
+            for one in rows.records(found, "symbol", "positionAmt", "entryPrice")
+        ]
+        return {one.symbol: one for one in read if one.quantity}
+
+    def candles(self, symbol: str, bars: int) -> Candles:
+        """Return the newest closed one-minute candles; raises BadRowsError where unfit."""
+        found = self._call(
+            lambda client: client.fetch_ohlcv(_unified(client, symbol), "1m", limit=bars + 1)
+        )
+        return rows.candles(symbol, found, time.time())
+
+    def balance(self) -> float:
+        """Return the wallet's balance in the quote currency."""
+        found = self._call(lambda client: client.fapiPrivateV3GetAccount())
+        told = found.get("totalWalletBalance") if isinstance(found, dict) else None
+        if told is None:
+            raise BadRowsError("The venue's account has no balance.")
+        return float(told)
+
+    def set_leverage(self, symbol: str, leverage: int) -> None:
+        """Set a symbol's leverage."""
+        self._call(lambda client: client.set_leverage(leverage, _unified(client, symbol)))
+
+
+def _unified(client: BinanceClient, symbol: str) -> str:
+    """Return ccxt's name of a symbol; raises RefusedError where the venue does not list it."""
+    found = client.markets_by_id.get(symbol)
+    if not found:
+        raise RefusedError(f"The venue does not list {symbol}.", -1121)
+    return str(found[0]["symbol"])
+
+
+def _naming(ticket: Ticket) -> dict[str, Any]:
+    """Return the fields by which an order is named at the venue."""
+    if ticket.conditional:
+        return {"clientAlgoId": ticket.client_id, "stop": True}
+    return {"origClientOrderId": ticket.client_id}
+
+
+def _placed(client: BinanceClient, ticket: Ticket, price: float) -> Report:
+    symbol = _unified(client, ticket.symbol)
+    least = client.market(symbol)["limits"]["cost"]["min"]
+    if not ticket.reduce_only:
+        quantity = float(client.amount_to_precision(symbol, ticket.quantity))
+        if least is not None and quantity * price < least:
+            # ccxt does not look; the venue would refuse it with the same code.
+            raise RefusedError(
+                f"{quantity * price:.2f} is below the least notional of {symbol}, {least:g}.",
+                BELOW_NOTIONAL,
+            )
+    params: dict[str, Any] = {"reduceOnly": True} if ticket.reduce_only else {}
+    if ticket.conditional:
+        trigger = "stopLossPrice" if ticket.kind is Kind.STOP else "takeProfitPrice"
+        params |= {"clientAlgoId": ticket.client_id, trigger: ticket.trigger}
+    else:
+        params["newClientOrderId"] = ticket.client_id
+    side = "buy" if ticket.side > 0 else "sell"
+    found = client.create_order(symbol, "market", side, ticket.quantity, None, params)
+    return _report(found, ticket.client_id)
+
+
+def _report(found: Any, client_id: str) -> Report:
+    """Read ccxt's order; raises UnknownOutcomeError where it is not clearly ours."""
+    try:
+        state = _STATES[found["status"]]
+        if found["clientOrderId"] != client_id:
+            raise UnknownOutcomeError("The answer speaks of another order.")
+        raw = found["info"]
+        # A conditional order that was triggered does not tell what it filled, only what it asked.
+        quantity = float(raw.get("executedQty") or raw.get("quantity") or 0.0)
+        price = float(raw.get("avgPrice") or raw.get("actualPrice") or 0.0)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UnknownOutcomeError(f"The answer is no order ({error!r}).") from error
+    if state == "FILLED" and not (quantity > 0 and price > 0):
+        raise UnknownOutcomeError("The answer says filled, and not at what price.")
+    return Report(client_id, state, quantity, price)
+
+
+def _resting(record: Any) -> Ticket:
+    stop = record["orderType"] == "STOP_MARKET"
+    return Ticket(
+        client_id=str(record["clientAlgoId"]),
+        symbol=str(record["symbol"]),
+        side=1 if record["side"] == "BUY" else -1,
+        quantity=float(record["quantity"]),
+        kind=Kind.STOP if stop else Kind.TAKE_PROFIT,
+        trigger=float(record["triggerPrice"]),
+        reduce_only=bool(record.get("reduceOnly")),
+    )
