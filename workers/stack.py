@@ -20,14 +20,16 @@ from types import FrameType
 from homeostat.errors import HomeostatError
 from homeostat.incidents.failure import Failure, Source
 from homeostat.settings import Settings
-from homeostat.store.database import migrate
+from homeostat.store import jobs
+from homeostat.store.database import migrate, transaction
 from homeostat.store.redis import client, unavailable_named
 from homeostat.supervision.processes import (
     ProcessControlError,
     SupervisorProcesses,
     supervisor_socket,
 )
-from workers import control, leftovers, readiness, state_file
+from workers import control, leftovers, queues, readiness, state_file
+from workers.dispatch import send_jobs
 from workers.processes import LOGS, processes, write_configuration
 from workers.reporting import report_failure
 from workers.state_file import Lock, StackState
@@ -37,6 +39,8 @@ START_TIMEOUT_S = 60.0
 #: How long a stop may take, in seconds: the workers' soft shutdown, then the others.
 STOP_TIMEOUT_S = 45.0
 _PAUSE_S = 0.05
+#: The task that boots every component, asked for once the stack is up, and its priority.
+BOOT, BOOT_PRIORITY = "boot.all", 9
 
 Progress = Callable[[str], None]
 
@@ -100,12 +104,19 @@ class Stack:
             self._start_processes(names)
             self._await(set(names), began)
             self._report_unclean_end()
+            self._ask_for_boot()
         except BaseException:
             self.stop()
             raise
         self.state = state_file.describe(self.settings, phase="ready", seconds=_since(began))
         state_file.write(self.settings, self.state)
         return self.state
+
+    def _ask_for_boot(self) -> None:
+        """Have a worker boot every component now: the slowest cadence is an hour."""
+        with transaction() as session:
+            jobs.enqueue(session, BOOT, {}, queue=queues.UPKEEP, priority=BOOT_PRIORITY)
+        send_jobs(control.install_dispatcher(), session.info.get("jobs_to_send", ()))
 
     def _clear_away(self) -> None:
         """End what an earlier stack left, and report that it had no clean end."""

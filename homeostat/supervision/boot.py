@@ -16,27 +16,24 @@ from contextlib import contextmanager
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
 
-from pydantic import BaseModel, ConfigDict, JsonValue
-
 from homeostat import registry
-from homeostat.clock import utcnow
-from homeostat.component import Component, ComponentSpec, Evidence, State, Stopwatch, Wing
-from homeostat.errors import HomeostatError, ProbeFailedError
+from homeostat.component import ComponentSpec, Evidence, State, Stopwatch, Wing
+from homeostat.errors import HomeostatError
 from homeostat.incidents.failure import Failure, Severity, Source
 from homeostat.incidents.recognition import report as report_incident
 from homeostat.registry import LoadFailure
 from homeostat.settings import Settings, settings
 from homeostat.store import checks, database
 from homeostat.store.embedded import EmbeddedServer
-from homeostat.supervision.check import Tick, record_failure, renew_lease
+from homeostat.supervision.boot_attempt import Attempt, said, tick
+from homeostat.supervision.boot_report import BootReport, BootRow, TierRow
+from homeostat.supervision.check import record_failure
 
 log = logging.getLogger(__name__)
 
 TRIES = 3
 #: The waits between the tries, in seconds.
 BACKOFF_S = (0.2, 0.6)
-#: How long a lease that boot wrote is believed as if checks came this often, in seconds.
-BOOT_INTERVAL_S = 60.0
 #: So many kernels of a tier boot side by side. On SQLite they queue for its one write lock, and
 #: what they wait for outside the database (a process, a socket) still overlaps.
 WIDTH = 4
@@ -44,55 +41,8 @@ WIDTH = 4
 LAST_TIER = 9
 
 
-class BootTimeoutError(HomeostatError):
-    """A component did not boot in time."""
-
-
 class CircularNeedsError(HomeostatError):
     """Components need each other in a circle; take one of the needs out."""
-
-
-class BootRow(BaseModel):
-    """One component's boot; `error` is empty where it is RUNNING."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    tier: int
-    state: State
-    seconds: float
-    tries: int
-    evidence: JsonValue = None
-    error: str = ""
-    #: Why each try before the last one failed.
-    retried: list[str] = []
-    incident: str | None = None
-
-
-class TierRow(BaseModel):
-    """One tier: how many of its components run, and the seconds that it took."""
-
-    model_config = ConfigDict(frozen=True)
-
-    tier: int
-    running: int
-    total: int
-    seconds: float
-
-
-class BootReport(BaseModel):
-    """The boot of the control plane (`running` of `total` kernels, in `seconds`), and of what
-    stands on it: `subsystems` are the trading subsystems and plugins, which count as no kernels.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    running: int
-    total: int
-    seconds: float
-    tiers: list[TierRow]
-    components: list[BootRow]
-    subsystems: list[BootRow]
 
 
 Progress = Callable[[BootRow], None]
@@ -230,7 +180,7 @@ class _Workflow:
         watch = Stopwatch()
         spec = self._specs[name]
         down = self._not_running(spec.needs)
-        attempt = _Attempt(name, spec.timeout_s)
+        attempt = Attempt(name, spec.timeout_s)
         tries = 0
         retried: list[str] = []
         while True:
@@ -240,12 +190,12 @@ class _Workflow:
             except Exception as error:  # noqa: BLE001  # a component may raise anything at boot
                 if down:
                     # Its need is the cause, and has its own incident: no second one, no retries.
-                    reason = f"needs {down}; its own boot said: {_said(error)}"
+                    reason = f"needs {down}; its own boot said: {said(error)}"
                     return self._degraded(name, watch, tries, reason, None)
                 if tries == TRIES:
                     row = self._failed(name, spec.tier, watch.seconds, tries, error)
                     return row.model_copy(update={"retried": retried})
-                retried.append(_said(error)[:300])
+                retried.append(said(error)[:300])
                 time.sleep(BACKOFF_S[tries - 1])
                 continue
             if failed := self._failed_needs(spec.needs):
@@ -267,7 +217,7 @@ class _Workflow:
         incident = None
         try:
             with database.transaction() as session:
-                record_failure(session, name, _tick(name), _said(error))
+                record_failure(session, name, tick(name, session), said(error))
                 failure = Failure.from_exception(error, source=Source.BOOT, component=name)
                 incident = report_incident(session, failure, severity=Severity.CRITICAL).id
             self._send(session.info.get("jobs_to_send", ()))
@@ -280,7 +230,7 @@ class _Workflow:
             state=State.FAILED,
             seconds=round(seconds, 3),
             tries=tries,
-            error=_said(error),
+            error=said(error),
             incident=incident,
         )
 
@@ -325,59 +275,3 @@ class _Workflow:
 def _known_tiers() -> Mapping[str, int]:
     with database.reading() as session:
         return {name: lease.tier for name, lease in checks.leases(session).items()}
-
-
-class _Attempt:
-    """Boots one component in a thread of its own, so that a hang holds nobody up."""
-
-    def __init__(self, name: str, timeout_s: float) -> None:
-        self._name, self._timeout_s = name, timeout_s
-        self._answer: queue.SimpleQueue[Evidence | BaseException] = queue.SimpleQueue()
-        self._under_way = False
-
-    def outcome(self) -> Evidence:
-        """Return the evidence; raises what the component raised, or BootTimeoutError.
-
-        A try that is still under way after its time-out is waited for by the next one: beginning
-        the same work beside it would only slow both down.
-        """
-        if not self._under_way:
-            threading.Thread(target=self._work, daemon=True, name=f"boot {self._name}").start()
-            self._under_way = True
-        try:
-            outcome = self._answer.get(timeout=self._timeout_s)
-        except queue.Empty:
-            raise BootTimeoutError(
-                f"{self._name} did not boot within {self._timeout_s:.0f} s."
-            ) from None
-        self._under_way = False
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
-
-    def _work(self) -> None:
-        try:
-            self._answer.put(_boot_once(registry.find(self._name)))
-        except BaseException as error:  # noqa: BLE001  # handed over to the waiting thread
-            self._answer.put(error)
-
-
-def _boot_once(component: Component) -> Evidence:
-    """Boot in a transaction of its own, and write the lease that the evidence earns."""
-    name = component.spec.full_name
-    with database.transaction() as session:
-        evidence = component.boot(session)
-        if not evidence.passed:
-            raise ProbeFailedError(f"{name}: {evidence.claim} did not hold: {evidence.observed}")
-        if not evidence.observed:
-            raise ProbeFailedError(f"{name}: it says that it passed and not what it observed.")
-        renew_lease(session, component, _tick(name), evidence)
-    return evidence
-
-
-def _tick(name: str) -> Tick:
-    return Tick(f"boot.{name}", utcnow(), BOOT_INTERVAL_S)
-
-
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

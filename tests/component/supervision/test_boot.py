@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 import pytest
@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from homeostat import registry
+from homeostat.clock import utcnow
 from homeostat.component import (
     Component,
     ComponentSpec,
@@ -24,6 +25,7 @@ from homeostat.errors import StoreUnavailableError
 from homeostat.registry import LoadFailure
 from homeostat.settings import settings
 from homeostat.store import checks, database
+from homeostat.store.beat import BeatEntry
 from homeostat.store.incidents import Incident
 from homeostat.supervision import boot as boot_module
 from homeostat.supervision.boot import BootReport, BootRow, boot
@@ -220,6 +222,26 @@ def test_boot_without_a_stack_starts_redis_for_as_long_as_it_takes_and_tells_eac
         assert row["evidence"]["passed"] is True
     assert sum(tier["total"] for tier in report["tiers"]) == 20
     assert not settings().redis_socket.exists()
+
+
+@pytest.mark.parametrize(("interval_s", "lease_s"), [(5.0, 185.0), (300.0, 905.0)])
+def test_a_booted_part_stays_known_until_its_first_ticks(
+    house: Callable[..., BootReport], sqlite_store: str, interval_s: float, lease_s: float
+) -> None:
+    del sqlite_store
+    entry = BeatEntry(
+        name="kernels.slow", task="checks.kernels.slow", interval_s=interval_s,
+        declared_s=interval_s, source="shipped",
+    )  # fmt: skip
+    with database.transaction() as session:
+        session.add(entry)
+    before = utcnow()
+    assert house(part("slow")).running == 1
+    with database.reading() as session:
+        lease = checks.leases(session)["kernels.slow"]
+    assert lease.expires_at is not None
+    assert lease.expires_at - before >= timedelta(seconds=lease_s)
+    assert lease.expires_at - utcnow() <= timedelta(seconds=lease_s)
 
 
 def test_a_store_that_is_away_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
