@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
@@ -10,6 +11,8 @@ from homeostat.clock import from_iso, utcnow
 from homeostat.settings import settings
 from workers.app import app
 from workers.base import HomeostatTask
+
+log = logging.getLogger(__name__)
 
 #: Seconds within which a batch must be decided; the next one is due after sixty.
 LIMIT_S = 40
@@ -41,7 +44,14 @@ def cycle(
             if not flow.has_run(session, moment):
                 raise
         return None
-    return summary.as_json() if summary else None
+    if summary is None:
+        return None
+    if summary.abstained:
+        # One line a cycle, however many symbols are unfit.
+        reasons = ", ".join(f"{count} {reason}" for reason, count in summary.abstained.items())
+        unfit = sum(summary.abstained.values())
+        log.warning("%d of %d symbols abstained: %s", unfit, summary.decisions, reasons)
+    return summary.as_json()
 
 
 @app.task(name="trade.canary", bind=True, soft_time_limit=LIMIT_S, time_limit=LIMIT_S + 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -21,7 +22,12 @@ from homeostat.settings import settings
 from homeostat.store.base import Base
 from homeostat.store.database import migrate, reading, transaction
 from homeostat.store.jobs import enqueue
-from homeostat.store.trading import Decision, DecisionCycle, HookFiring, Order
+from homeostat.store.trading import Decision, DecisionCycle, HookFiring, ModelRecord, Order
+from homeostat.trading.market import port
+from homeostat.trading.market.injectors import FaultKind, MarketFault
+from homeostat.trading.models import artifacts, training
+from homeostat.trading.models.agent import BOOSTED
+from tasks.trade import cycle
 from tests.waiting import wait_until
 from workers import queues
 from workers.config import celery_settings
@@ -53,6 +59,36 @@ def dispatcher() -> CeleryDispatcher:
 def count(model: type[Base]) -> int:
     with reading() as session:
         return int(session.scalar(select(func.count()).select_from(model)) or 0)
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_forty_unfit_symbols_abstain_by_name_in_one_line_beside_a_lightgbm_champion(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = utcnow()
+    market = port.market(settings())
+    names = [one.symbol for one in market.instruments]
+    since = int((now - timedelta(minutes=90)).timestamp())
+    market.inject(
+        MarketFault(kind=FaultKind.FLATLINE, since=since, symbols=tuple(names[:15]), bars=200),
+        MarketFault(kind=FaultKind.GAP, since=since + 3_600, symbols=tuple(names[15:30]), bars=3),
+        MarketFault(kind=FaultKind.DELISTING, since=since, symbols=tuple(names[30:40])),
+    )
+    content = training.train(market.strip.window(0, 2_160), BOOSTED).model.content()
+    with transaction() as session:
+        artifacts.promote(session, artifacts.file(session, BOOSTED, content, {}))
+    with caplog.at_level(logging.WARNING, logger="tasks.trade"):
+        summary = cycle(now.isoformat())
+    assert summary["abstained"] == {"CONSTANT": 15, "GAPPED": 15, "STALE": 10}
+    (line,) = [one.getMessage() for one in caplog.records if one.name == "tasks.trade"]
+    assert line == "40 of 222 symbols abstained: 15 CONSTANT, 15 GAPPED, 10 STALE"
+    with reading() as session:
+        (head,) = session.scalars(select(DecisionCycle)).all()
+        assert head.inputs["model"]["name"] == BOOSTED
+        decided = select(func.count()).where(Decision.confidence >= 0.5)
+        assert session.scalar(decided) == 182
+        (record,) = session.scalars(select(ModelRecord)).all()
+        assert record.abstained == summary["abstained"]
 
 
 @pytest.mark.usefixtures("embedded_broker")
