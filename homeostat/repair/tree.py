@@ -75,6 +75,13 @@ class Tree:
             found |= {parent.as_posix() for parent in Path(path).parents}
         return frozenset(found - {"."})
 
+    @cached_property
+    def bare_folders(self) -> frozenset[str]:
+        """Paths of the folders that hold any file, at any depth."""
+        return frozenset(
+            parent.as_posix() for path in self.files for parent in Path(path).parents
+        ) - {"."}
+
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
         return (self.root / path).is_file()

@@ -257,22 +257,32 @@ def move_import(
 
 
 def _for_type_checkers(source: str, statement: str, end: str) -> str:
-    """Put an import under `if TYPE_CHECKING`, after the last import, so that it is bound there."""
-    names = {
-        _bound(item)
-        for node in ast.parse(source).body
-        if isinstance(node, ast.ImportFrom) and node.module == "typing"
-        for item in node.names
-    }
-    if "TYPE_CHECKING" not in names:
-        source = add_import(source, Import("typing", "TYPE_CHECKING"))
-    imports = [
-        node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)
-    ]
+    """Put an import under `if TYPE_CHECKING`, where there is one, else after the last import."""
     lines = source.splitlines(keepends=True)
-    at = imports[-1].end_lineno or imports[-1].lineno
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            first = node.body[0]
+            lines.insert(first.lineno - 1, " " * first.col_offset + statement + end)
+            return "".join(lines)
+    if not _binds(ast.parse(source), "TYPE_CHECKING"):
+        source = add_import(source, Import("typing", "TYPE_CHECKING"))
+    at = 0
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Import | ast.ImportFrom) or _binds(node, "TYPE_CHECKING"):
+            at = node.end_lineno or node.lineno
+    lines = source.splitlines(keepends=True)
     lines[at:at] = [end, f"if TYPE_CHECKING:{end}", f"    {statement}{end}"]
     return "".join(lines)
+
+
+def _binds(node: ast.Module | ast.stmt, name: str) -> bool:
+    """Whether a module, or one of its statements, imports or assigns a name."""
+    statements = node.body if isinstance(node, ast.Module) else [node]
+    return any(
+        (isinstance(item, ast.ImportFrom) and any(_bound(one) == name for one in item.names))
+        or (isinstance(item, ast.Assign) and name in {ast.unparse(one) for one in item.targets})
+        for item in statements
+    )
 
 
 def _bound(item: ast.alias) -> str:

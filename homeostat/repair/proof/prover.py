@@ -100,24 +100,34 @@ class Prover:
         return Step("scope", not reason, reason or "small, inside, and nothing is taken away")
 
     def _lint(self, changes: Mapping[str, str | None], candidate: Candidate) -> Step:
-        """No new finding of ruff's F, E9 and ARG in the changed files."""
+        """No new finding of ruff's F, E9 and ARG in the changed files.
+
+        What a file brings along from the place that it was moved from is not new.
+        """
+        gone: Counter[str] = Counter()
+        for path, text in changes.items():
+            if text is None:
+                gone += self._findings(path, self._case.tree.read(path))
         found: Counter[str] = Counter()
         for path, text in changes.items():
-            if text is None or not path.endswith(".py"):
-                continue
             before = self._case.tree.read(path)
-            old = Counter(_key(item) for item in lint(path, before)) if before else Counter()
-            new = Counter(_key(item) for item in lint(path, text)) - old
-            # A new `__init__.py` exists to import; a restored file may have had findings.
-            if before is None or candidate.origin is Origin.HISTORY:
-                new = Counter({key: n for key, n in new.items() if not key.startswith("F401")})
-            if candidate.origin is Origin.HISTORY:
-                new = Counter({key: n for key, n in new.items() if not key.startswith("ARG")})
-            if path.endswith("__init__.py"):
-                new = Counter({key: n for key, n in new.items() if not key.startswith("F401")})
+            new = self._findings(path, text) - self._findings(path, before)
+            if before is None:
+                new -= gone
+            # A package's file exists to import, and a restored one may have had findings.
+            restored = candidate.origin is Origin.HISTORY
+            harmless = ("F401", "ARG") if restored else ("F401",)
+            if restored or before is None or path.endswith("__init__.py"):
+                new = Counter({key: n for key, n in new.items() if not key.startswith(harmless)})
             found += new
         first = next(iter(found), "")
         return Step("lint", not found, first or "no new finding of F, E9, ARG")
+
+    @staticmethod
+    def _findings(path: str, text: str | None) -> Counter[str]:
+        if not text or not path.endswith(".py"):
+            return Counter()
+        return Counter(f"{code} {message}" for code, message, _ in lint(path, text))
 
     def _replay(self, candidate: Candidate) -> Step:
         """The failing command failed before, passes now, and the changed lines really ran."""
@@ -193,7 +203,3 @@ class Prover:
         if refusals.refusal(candidate, texts):
             return False
         return self._lint(changes, candidate).passed
-
-
-def _key(finding: tuple[str, str, int]) -> str:
-    return f"{finding[0]} {finding[1]}"

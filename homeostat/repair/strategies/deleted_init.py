@@ -12,6 +12,9 @@ from homeostat.repair.codemods.functions import parses
 from homeostat.repair.evidence import is_test
 from homeostat.repair.index import Definition
 
+#: Files that speak of names which may be gone long since.
+_PAST = re.compile(r"(?i)(^|/)(changes|changelog|history|news|releases?)[\w.-]*$|whatsnew")
+
 
 def candidates(case: Case) -> Iterator[Candidate]:
     """Yield a new `__init__.py` for each package folder in the failure's sight that has none."""
@@ -25,18 +28,29 @@ def candidates(case: Case) -> Iterator[Candidate]:
 
 
 def _public(case: Case, folder: str) -> set[str]:
-    """Return the public functions and classes that exactly one public module here defines."""
+    """Return the public names that exactly one public module here offers, and no submodule has.
+
+    A module offers its `__all__`, and where it has none what it defines without an underscore.
+    """
     counted: Counter[str] = Counter()
+    package = case.index.dotted(f"{folder}/__init__.py")
     for path in case.tree.python_files:
         module = path.removeprefix(f"{folder}/")
+        parsed = case.index.parsed(path)
         if path == module or "/" in module or module.startswith("_") or is_test(path):
             continue
-        counted.update(
+        defined = {
             name
             for name, item in case.index.top_level(path).items()
-            if item.kind in {"function", "class"} and not name.startswith("_")
-        )
-    return {name for name, count in counted.items() if count == 1}
+            if item.kind != "import" and not name.startswith("_")
+        }
+        offered = set(parsed.exported or ()) if parsed else set()
+        counted.update(offered & set(case.index.top_level(path)) or defined)
+    return {
+        name
+        for name, count in counted.items()
+        if count == 1 and f"{package}.{name}" not in case.index.modules
+    }
 
 
 def _written(
@@ -59,7 +73,8 @@ def _written(
             continue
         module = case.index.dotted(home.path)[len(dotted) + 1 :]
         lines.append(f"from .{module} import {name} as {name}\n")
-    if set(unknown) & missing:
+    if unknown:
+        # What nobody else defines was the file's own code, which cannot be written anew.
         return
     text = "".join(lines)
     if parses(text):
@@ -70,7 +85,7 @@ def _written(
             changes={f"{folder}/__init__.py": text},
             score=bonus + (0.75 if lines else 0.5),
             waits_because="the package's own content is inferred from its users",
-            parameters={"path": f"{folder}/__init__.py", "unknown": list(unknown)},
+            parameters={"path": f"{folder}/__init__.py", "exports": len(lines)},
             atomic=True,
         )
 
@@ -93,7 +108,7 @@ def _attributes(case: Case, dotted: str) -> set[str]:
                 found.add(node.attr)
     pattern = re.compile(rf"(?<![\w./]){re.escape(dotted)}\.([A-Za-z]\w*)\(")
     for path in case.tree.files:
-        if path.endswith((".md", ".rst", ".txt")):
+        if path.endswith((".md", ".rst", ".txt", ".py")) and not _PAST.search(path):
             found |= set(pattern.findall(case.tree.read(path) or ""))
     return found
 

@@ -33,8 +33,16 @@ def candidates(case: Case) -> Iterator[Candidate]:
             module = place.module
         top = module.split(".")[0]
         found = installed.distribution_of(case.interpreter, top) if foreign(case, top) else None
-        if found is not None:
+        if found is not None and not _is_itself(case, found[0]):
             yield from _pins(case, *found)
+
+
+def _is_itself(case: Case, name: str) -> bool:
+    """Whether the repository is that very distribution: nobody pins himself."""
+    spelled = re.sub(r"[-_.]+", "[-_.]", re.escape(name).replace("\\-", "-"))
+    pattern = re.compile(rf"(?im)^\s*name\s*=\s*['\"]?{spelled}['\"]?\s*,?\s*$")
+    declared = ("pyproject.toml", "setup.cfg", "setup.py", "PKG-INFO")
+    return any(pattern.search(case.tree.read(path) or "") for path in declared)
 
 
 def _pins(case: Case, name: str, version: str) -> Iterator[Candidate]:

@@ -16,9 +16,20 @@ from homeostat.repair.index import Definition
 _BY_TYPE: dict[str, tuple[tuple[str, float], ...]] = {
     "bool": (("False", 0.5), ("True", 0.48)),
     "int": (("0", 0.4), ("1", 0.39), ("2", 0.38), ("-1", 0.34)),
-    "str": (('""', 0.4), ("None", 0.31)),
+    "str": (
+        ('""', 0.4),
+        ("None", 0.31),
+        ('" "', 0.3),
+        ('"-"', 0.29),
+        ('"_"', 0.28),
+        ('","', 0.27),
+        ('"utf-8"', 0.26),
+    ),
     "float": (("0.0", 0.4), ("1.0", 0.39)),
 }
+
+#: So many functions, without an exception, make a project's custom.
+_CONSENSUS = 3
 
 
 def candidates(case: Case) -> Iterator[Candidate]:
@@ -41,8 +52,8 @@ def default_guesses(  # noqa: C901 - a rule per source of evidence
 ) -> list[tuple[str, float, str]]:
     """Return (value, score, why) for a parameter's default, best first.
 
-    A score of 0.9 or more is evidence, not a guess: the body or the annotation asks for None, the
-    docstring tells the value, or the same method of a related class has it.
+    A score of 0.9 or more is evidence, not a guess: the body or the annotation asks for None, or
+    every other function with that parameter has it.
     """
     found: dict[str, tuple[float, str]] = {}
 
@@ -53,8 +64,9 @@ def default_guesses(  # noqa: C901 - a rule per source of evidence
     function = callee.function
     if function is None:
         return []
-    if _asks_for_none(function, name):
-        vote("None", 0.95, "the body handles None")
+    for value in _compared_by_identity(function, name):
+        score = 0.95 if value == "None" else 0.93
+        vote(value, score, f"the body handles {value}")
     annotation = _annotation(function, name)
     if re.search(r"Optional\[|\bNone\b", annotation):
         vote("None", 0.92, "the annotation allows None")
@@ -70,7 +82,10 @@ def default_guesses(  # noqa: C901 - a rule per source of evidence
     )
     if told and parses(told[1]):
         vote(told[1].rstrip("."), 0.8, "the docstring tells it")
-    for value, count in _namesakes(case, callee, name).most_common(3):
+    namesakes = _namesakes(case, callee, name)
+    if set(namesakes) == {"None"} and namesakes["None"] >= _CONSENSUS:
+        vote("None", 0.9, f"all {namesakes['None']} functions of that parameter have it")
+    for value, count in namesakes.most_common(3):
         vote(value, min(0.5 + 0.05 * count, 0.75), f"{count} functions of that parameter have it")
     for value in _relatives(case, callee, name):
         vote(value, 0.85, "the same method elsewhere has it")
@@ -90,18 +105,22 @@ def _given_types(case: Case, callee: Definition, name: str) -> list[str]:
     return sorted(found)
 
 
-def _asks_for_none(function: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> bool:
+def _compared_by_identity(
+    function: ast.FunctionDef | ast.AsyncFunctionDef, name: str
+) -> Iterator[str]:
+    """Yield what the body compares a parameter with by `is`: None, or a sentinel by its name."""
     for node in ast.walk(function):
         if (
             isinstance(node, ast.Compare)
             and isinstance(node.left, ast.Name)
             and node.left.id == name
             and isinstance(node.ops[0], ast.Is | ast.IsNot)
-            and isinstance(node.comparators[0], ast.Constant)
-            and node.comparators[0].value is None
         ):
-            return True
-    return False
+            other = node.comparators[0]
+            if isinstance(other, ast.Constant) and other.value is None:
+                yield "None"
+            elif isinstance(other, ast.Name):
+                yield other.id
 
 
 def _annotation(function: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> str:
@@ -153,7 +172,7 @@ def _candidate(
         title=f"Give {callee.qualname} its default back: {shown} ({chosen[0][2]}).",
         changes={callee.path: text},
         score=min(score for _, score, _ in chosen),
-        rule="a None default that the function itself handles" if none else "",
+        rule="a None default that the function or its namesakes ask for" if none else "",
         waits_because="" if none else f"the default {shown} is inferred: {chosen[0][2]}",
         parameters={"path": callee.path, "function": callee.qualname, "defaults": dict(pairs)},
     )

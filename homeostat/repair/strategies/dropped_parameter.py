@@ -10,11 +10,15 @@ import ast
 from collections.abc import Iterator
 
 from homeostat.repair.case import Candidate, Case, DefectClass, Kind, Symptom
+from homeostat.repair.codemods.constants import read_instead, traces_of
 from homeostat.repair.codemods.functions import NewParameter, add_parameter, parses
 from homeostat.repair.codemods.siblings import Sink, carry_on, sinks_of
 from homeostat.repair.evidence import callers, documented, free_uses, keyword_votes, parameter_names
 from homeostat.repair.index import Definition
 from homeostat.repair.strategies.dropped_default import default_guesses
+
+#: Places that are tried for the use of a parameter whose constant stands in several.
+_MOST_TRACES = 6
 
 
 def candidates(case: Case) -> Iterator[Candidate]:
@@ -71,6 +75,8 @@ def _add(case: Case, callee: Definition, name: str) -> Iterator[Candidate]:
     if function is None or name in [*parameter_names(function)]:
         return
     text = case.tree.text(callee.path)
+    if not free_uses(function, name):
+        yield from _read_instead(case, callee, name)
     guesses = default_guesses(case, callee, name)
     for value, confidence, why in guesses[:3]:
         added = add_parameter(
@@ -91,6 +97,32 @@ def _add(case: Case, callee: Definition, name: str) -> Iterator[Candidate]:
         yield _candidate(
             case, callee, name, value, {callee.path: added}, "accepted and ignored", why, 0.05
         )
+
+
+def _read_instead(case: Case, callee: Definition, name: str) -> Iterator[Candidate]:
+    """The parameter with a constant of the body as its default, read where that stands."""
+    function = callee.function
+    if function is None:
+        return
+    given = {
+        type(keyword.value.value)
+        for call in callers(case.index, callee)
+        for keyword in call.node.keywords
+        if keyword.arg == name and isinstance(keyword.value, ast.Constant)
+    } - {type(None)}
+    guesses = {value: score for value, score, _ in default_guesses(case, callee, name)}
+    for trace in traces_of(function, name, given)[:_MOST_TRACES]:
+        text = read_instead(case.tree.text(callee.path), trace, name)
+        value = trace.value
+        added = parses(text) and add_parameter(
+            text, callee.qualname, NewParameter(name, value, _annotation(function, value))
+        )
+        if added:
+            score = trace.score + 0.1 * guesses.get(value, 0.0)
+            yield _candidate(
+                case, callee, name, value, {callee.path: added}, f"read {trace.words}",
+                "the body has that constant in its place", score,
+            )  # fmt: skip
 
 
 def _annotation(function: ast.FunctionDef | ast.AsyncFunctionDef, value: str) -> str:

@@ -42,8 +42,12 @@ def candidates(case: Case) -> Iterator[Candidate]:
 def foreign(case: Case, dotted: str) -> bool:
     """Whether a module is none of the repository's."""
     top = dotted.split(".", maxsplit=1)[0]
-    return bool(top) and not any(
-        name == top or name.startswith(top + ".") for name in case.index.modules
+    # A package that has lost its modules, or its `__init__.py`, still has its folder.
+    folders = {top, f"src/{top}", f"lib/{top}"}
+    return (
+        bool(top)
+        and not any(name == top or name.startswith(top + ".") for name in case.index.modules)
+        and not folders & (case.tree.folders | case.tree.bare_folders)
     )
 
 

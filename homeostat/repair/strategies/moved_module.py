@@ -22,7 +22,7 @@ def candidates(case: Case) -> Iterator[Candidate]:
 def _missing_module(case: Case, symptom: Symptom) -> str:
     if symptom.kind is Kind.NO_MODULE:
         return symptom.name
-    if symptom.kind is Kind.CANNOT_IMPORT:
+    if symptom.kind in {Kind.CANNOT_IMPORT, Kind.CIRCULAR}:
         path = case.index.modules.get(symptom.subject)
         if path is not None and path.endswith("__init__.py"):
             return f"{symptom.subject}.{symptom.name}"

@@ -85,11 +85,16 @@ def _candidate(
         and (possible > 1 or documented(callee, present))
     ):
         return None
+    alike = similarity(present, wanted)
+    users = keyword_votes(case.index, callee, present)
+    if users and alike < SIMILAR:
+        # Both names are given by callers, so they are two parameters, of which one is gone.
+        return None
+    if documented(callee, present) and documented(callee, wanted):
+        return None
     text = rename_parameter(case.tree.text(callee.path), callee.qualname, present, wanted)
     if text is None:
         return None
-    alike = similarity(present, wanted)
-    users = keyword_votes(case.index, callee, present)
     spoken_of = documented(callee, present) and not documented(callee, wanted)
     votes = keyword_votes(case.index, callee, wanted)
     score = 0.2 + 0.5 * alike + 0.05 * min(votes, 4) + 0.2 * documented(callee, wanted)

@@ -1,0 +1,109 @@
+"""Constants that stand where a parameter was read: the trace of one that was taken out.
+
+Nobody writes `if not False:`; whoever drops a parameter and writes its default in its place does.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from homeostat.repair.index import FunctionNode
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The places of one constant in a function; `score` says how odd it is that it stands there."""
+
+    value: str
+    nodes: tuple[ast.Constant, ...]
+    score: float
+    words: str
+
+
+def traces_of(function: FunctionNode, name: str, given: set[type]) -> list[Trace]:
+    """Return where a dropped parameter `name` may have been read, oddest places first.
+
+    `given` are the types of the values that callers give; None stands for any of them.
+    """
+    odd: dict[str, list[ast.Constant]] = {}
+    handed: dict[str, list[ast.Constant]] = {}
+    every: dict[str, list[ast.Constant]] = {}
+    for node in _constants(function):
+        if node.value is None or not given or type(node.value) in given:
+            every.setdefault(ast.unparse(node), []).append(node)
+    conditions = {id(node) for node in _conditions(function)}
+    keywords = {
+        id(item.value)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call)
+        for item in node.keywords
+        if item.arg and (item.arg == name or name in item.arg.split("_"))
+    }
+    for value, nodes in every.items():
+        odd[value] = [node for node in nodes if id(node) in conditions]
+        handed[value] = [node for node in nodes if id(node) in keywords]
+    found = []
+    for value, nodes in every.items():
+        sure = [*odd[value], *handed[value]]
+        if sure and len(sure) < len(nodes):
+            found.append(Trace(value, tuple(sure), 0.85, "where a constant is odd"))
+        if sure:
+            found.append(Trace(value, tuple(nodes), 0.8, f"at each {value}"))
+        elif len(nodes) <= _MOST_PLAIN:
+            found.append(Trace(value, tuple(nodes), 0.4 / len(nodes), f"at each {value}"))
+    return sorted(found, key=lambda item: -item.score)
+
+
+_MOST_PLAIN = 3
+
+
+def _constants(function: FunctionNode) -> Iterator[ast.Constant]:
+    """Yield the constants of a body that a name could replace: no docstring, nothing in a text."""
+    waiting: list[ast.AST] = list(function.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.JoinedStr):
+            continue
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            continue
+        if isinstance(node, ast.Constant):
+            yield node
+        waiting += ast.iter_child_nodes(node)
+
+
+def _conditions(function: FunctionNode) -> Iterator[ast.expr]:
+    """Yield the constants that decide something: the condition itself, or a side of it."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.If | ast.IfExp):
+            yield from _sides(node.test)
+        elif isinstance(node, ast.BoolOp):
+            for value in node.values[:-1]:
+                yield from _sides(value)
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            yield from _sides(node.operand)
+        elif isinstance(node, ast.Compare):
+            yield node.left
+        elif isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
+            yield node.value
+        elif isinstance(node, ast.For | ast.AsyncFor):
+            yield node.iter
+        elif isinstance(node, ast.Call):
+            yield node.func
+
+
+def _sides(test: ast.expr) -> Iterator[ast.expr]:
+    yield test
+    if isinstance(test, ast.BoolOp):
+        yield from test.values
+
+
+def read_instead(source: str, trace: Trace, name: str) -> str:
+    """Write `name` in place of the constants of a trace."""
+    lines = [line.encode() for line in source.splitlines(keepends=True)]
+    for node in sorted(trace.nodes, key=lambda item: (-item.lineno, -item.col_offset)):
+        line, end = lines[node.lineno - 1], node.end_col_offset or 0
+        if node.end_lineno == node.lineno:
+            lines[node.lineno - 1] = line[: node.col_offset] + name.encode() + line[end:]
+    return b"".join(lines).decode()

@@ -1,0 +1,38 @@
+"""Where a parameter was read before somebody wrote its default in its place."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from homeostat.repair.codemods.constants import read_instead, traces_of
+
+SOURCE = '''\
+def label(text, sep):
+    """Label, if not False."""
+    if not False:
+        text = text.lower()
+    return join(text, sep, strict=False), False
+'''
+
+
+def function(source: str) -> ast.FunctionDef:
+    node = ast.parse(source).body[0]
+    assert isinstance(node, ast.FunctionDef)
+    return node
+
+
+def test_a_constant_condition_is_where_a_parameter_was_read() -> None:
+    best = traces_of(function(SOURCE), "keep", {bool})[0]
+    assert read_instead(SOURCE, best, "keep") == SOURCE.replace("if not False:\n", "if not keep:\n")
+
+
+def test_a_keyword_of_that_name_is_handed_on() -> None:
+    best = traces_of(function(SOURCE.replace("if not False", "if text")), "strict", {bool})[0]
+    assert "strict=strict" in read_instead(SOURCE, best, "strict")
+
+
+@pytest.mark.parametrize("given", [{str}, {int}])
+def test_a_constant_of_another_type_than_callers_give_is_no_trace(given: set[type]) -> None:
+    assert traces_of(function(SOURCE), "keep", given) == []
