@@ -11,9 +11,10 @@ from fastapi.security import HTTPAuthorizationCredentials
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from homeostat.api import auth, deciding, live, views
+from homeostat.api import auth, live, views
 from homeostat.incidents import lifecycle
 from homeostat.store import database
+from homeostat.supervision import deciding
 
 #: Only for OpenAPI's sake: `auth.require` is what looks.
 _Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(auth.BEARER)]

@@ -13,11 +13,12 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from fastapi.templating import Jinja2Templates
 from sqlalchemy.orm import Session
 
-from homeostat.api import auth, deciding, views
+from homeostat.api import auth, views
 from homeostat.clock import aware, utcnow
 from homeostat.incidents import lifecycle
 from homeostat.settings import settings
 from homeostat.store import database
+from homeostat.supervision import deciding
 from homeostat.supervision.api_access import TOKEN_FILE
 
 #: A form of ours is a few short fields; a larger body is not one of ours.

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from homeostat.component import State
-from homeostat.supervision.boot import BootReport, BootRow, boot
+from homeostat.supervision.boot import boot
+from homeostat.supervision.boot_report import BootReport, BootRow
 
 app = typer.Typer()
 

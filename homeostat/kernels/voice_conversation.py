@@ -109,9 +109,11 @@ class VoiceConversation(Component):
         if approval is None:
             return Reply(verb, f"No approval {which} waits. {_what_waits(session)}")
         phrase = f"yes {verb} number {which}"
+        gist = next(iter(approval.plan.splitlines()), "no plan was given")
         text = (
             f"You are about to {verb} {approval.action} on {approval.subject}, risk "
-            f"{approval.risk}, asked for by {approval.requested_by}. Say '{phrase}' to confirm."
+            f"{approval.risk}, asked for by {approval.requested_by}: {gist.rstrip('.')}. "
+            f"Say '{phrase}' to confirm."
         )
         return Reply(verb, text, pending=approval.id, phrase=phrase)
 

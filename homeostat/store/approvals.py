@@ -137,6 +137,13 @@ def expire(session: Session) -> int:
     return int(result.rowcount)
 
 
+def of(session: Session, subject: str) -> Approval | None:
+    """Return the newest approval of that subject."""
+    statement = select(Approval).where(Approval.subject == subject)
+    newest = statement.order_by(Approval.created_at.desc(), Approval.id.desc()).limit(1)
+    return session.scalar(newest.execution_options(populate_existing=True))
+
+
 def waiting(session: Session) -> Sequence[Approval]:
     """Return the approvals that wait for a person, oldest first."""
     statement = (

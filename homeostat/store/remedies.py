@@ -19,8 +19,12 @@ from homeostat.store.base import JSON, Base, UtcDateTime
 
 
 class RunState(StrEnum):
-    """Where a remedy run stands; VERIFIED, UNVERIFIED and REFUSED are ends."""
+    """Where a remedy run stands; VERIFIED, UNVERIFIED and REFUSED are ends.
 
+    WAITING is for a person's approval, whose subject is the run's id.
+    """
+
+    WAITING = "waiting"
     REQUESTED = "requested"
     ACTING = "acting"
     VERIFIED = "verified"
@@ -85,6 +89,12 @@ def requested(session: Session, *, limit: int) -> Sequence[RemedyRun]:
         .limit(limit)
     )
     return session.scalars(statement).all()
+
+
+def waiting(session: Session) -> Sequence[RemedyRun]:
+    """Return the remedies that wait for a person's approval, oldest first."""
+    statement = select(RemedyRun).where(RemedyRun.state == RunState.WAITING)
+    return session.scalars(statement.order_by(RemedyRun.started_at)).all()
 
 
 def abandoned(session: Session, older_than: timedelta) -> Sequence[RemedyRun]:

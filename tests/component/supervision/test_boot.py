@@ -28,7 +28,8 @@ from homeostat.store import checks, database
 from homeostat.store.beat import BeatEntry
 from homeostat.store.incidents import Incident
 from homeostat.supervision import boot as boot_module
-from homeostat.supervision.boot import BootReport, BootRow, boot
+from homeostat.supervision.boot import boot
+from homeostat.supervision.boot_report import BootReport, BootRow
 
 Verb = Callable[[Component, Session], Evidence]
 

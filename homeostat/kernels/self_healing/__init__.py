@@ -16,6 +16,8 @@ from sqlalchemy.orm import Session
 from homeostat import registry
 from homeostat.clock import new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
+from homeostat.kernels.self_healing import consent
+from homeostat.kernels.self_healing.aftermath import tell_incident
 from homeostat.repair import choice, playbooks
 from homeostat.repair.actions import Ground
 from homeostat.repair.playbooks import ActionName, Playbook, Step
@@ -75,9 +77,14 @@ class SelfHealing(Component):
         chosen = choice.choose(session, cause)
         if isinstance(chosen, str):
             return nothing_done(chosen)
-        if refusal := self._refusal(session, cause, chosen):
-            self._record_refusal(session, cause, chosen, refusal)
-            return nothing_done(refusal, chosen.name)
+        governance = self._governance()
+        asked = consent.ask(governance, session, ACTOR, cause, chosen)
+        if asked.needs_approval:
+            why = consent.hold(governance, session, ACTOR, cause, chosen, asked)
+            return nothing_done(why, chosen.name)
+        if not asked.given:
+            self._record_refusal(session, cause, chosen, asked.reason)
+            return nothing_done(asked.reason, chosen.name)
         run = RemedyRun(playbook=chosen.name, component=cause.component, cause=cause.id)
         run.target = cause.target
         session.add(run)
@@ -88,21 +95,6 @@ class SelfHealing(Component):
         """Return the playbook that would be tried for this cause, or an empty text."""
         chosen = choice.choose(session, cause)
         return "" if isinstance(chosen, str) else chosen.name
-
-    def _refusal(self, session: Session, cause: Cause, playbook: Playbook) -> str:
-        governance: Governance = self.need("kernels.governance")
-        for step in playbook.steps:
-            decision = governance.decide(
-                session,
-                action=f"remedy.{step.action}",
-                risk=playbook.risk,
-                actor=ACTOR,
-                subject=step.target or cause.target or cause.component,
-            )
-            if not decision.allowed:
-                return f"governance does not allow {step.action}: {decision.reason}"
-        # The budget is asked last, because what governance refused was not an act.
-        return choice.over_budget(session, cause.component)
 
     def _record_refusal(
         self, session: Session, cause: Cause, playbook: Playbook, reason: str
@@ -159,14 +151,15 @@ class SelfHealing(Component):
                 return nothing_done("it was carried out already", run.playbook)
             playbook = playbooks.named(run.playbook)
             cause = Cause(run.cause, run.component, "", run.started_at, run.target)
-            if refusal := self._refusal(session, cause, playbook):
-                run.state, run.reason, run.ended_at = RunState.REFUSED, refusal, utcnow()
+            governance = self._governance()
+            if refusal := consent.withheld(governance, session, ACTOR, run, cause, playbook):
                 return nothing_done(refusal, run.playbook)
             run.state, run.started_at = RunState.ACTING, utcnow()
         plan = Plan(run_id, cause, playbook)
         outcome = self.act(plan)
         with database.transaction() as session:
             self.settle(session, plan, outcome)
+            tell_incident(session, ACTOR, cause, outcome)
         return outcome
 
     def probe(self, session: Session) -> Evidence:
@@ -198,6 +191,7 @@ class SelfHealing(Component):
     def run(self, session: Session, due_at: datetime) -> CycleResult:
         """Hand requested remedies to a worker, end abandoned ones, lift switches that ran out."""
         del due_at
+        decided = consent.follow_up(session)
         handed = [
             run.id
             for run in remedies.requested(session, limit=20)
@@ -227,9 +221,18 @@ class SelfHealing(Component):
                 result="done",
             )
         return CycleResult(
-            work=len(handed) + len(abandoned) + len(lifted),
-            observed={"handed": len(handed), "abandoned": len(abandoned), "lifted": list(lifted)},
+            work=len(handed) + len(abandoned) + len(lifted) + sum(decided.values()),
+            observed={
+                "handed": len(handed),
+                "abandoned": len(abandoned),
+                "lifted": list(lifted),
+                **decided,
+            },
         )
+
+    def _governance(self) -> Governance:
+        found: Governance = self.need("kernels.governance")
+        return found
 
     def _log(self) -> AuditLog:
         found: AuditLog = self.need("kernels.immutable_log")
