@@ -14,6 +14,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
+from homeostat.incidents.failure import Source
 from homeostat.store.incidents import Breaker, Incident, RepairAttempt
 
 WINDOW = timedelta(hours=1)
@@ -120,7 +121,12 @@ def note_outcome(
 
 
 def note_opening(session: Session, incident: Incident, now: datetime | None = None) -> str | None:
-    """Blame a fix applied shortly before in the same component; return the opened breaker."""
+    """Blame a fix applied shortly before in the same component; return the opened breaker.
+
+    What a trigger saw is an echo of failures that were counted before the fix, and blames nobody.
+    """
+    if incident.source == Source.TRIGGER:
+        return None
     now = now or utcnow()
     blamed = session.scalar(
         select(RepairAttempt)

@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from homeostat.incidents.failure import Source
 from homeostat.repair.pickup import UNSEEN, in_force_since
 from homeostat.store.beat import BeatEntry
 from homeostat.store.checks import CheckRun
@@ -67,7 +68,7 @@ def look(session: Session, repair: Repair, incident: Incident, now: datetime) ->
         return Sight(False, replay or behind)
     if incident.last_seen_at > since:
         return Sight(False, f"the failure came back at {incident.last_seen_at.isoformat()}")
-    if harmed := _harmed(session, repair, incident):
+    if harmed := _harmed(session, repair, incident, since):
         return Sight(False, f"{harmed} opened in code that the fix changed")
     lived = _lived(session, incident, since)
     if lived is not None:
@@ -80,13 +81,18 @@ def look(session: Session, repair: Repair, incident: Incident, now: datetime) ->
                  {"task_ran": False})  # fmt: skip
 
 
-def _harmed(session: Session, repair: Repair, incident: Incident) -> str:
-    """Return the label of an incident that opened since in the changed code or the component."""
+def _harmed(session: Session, repair: Repair, incident: Incident, since: datetime) -> str:
+    """Return the label of a failure that is new since, in the changed code or the component.
+
+    What a trigger saw is an echo of other failures, which count themselves.
+    """
     opened = session.scalars(
         select(Incident)
         .where(
-            Incident.opened_at > repair.applied_at,
+            Incident.opened_at > since,
+            Incident.first_seen_at > since,
             Incident.id != incident.id,
+            Incident.source != Source.TRIGGER,
             Incident.resolved_at.is_(None),
         )
         .order_by(Incident.opened_at)

@@ -6,11 +6,14 @@ import threading
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from homeostat.clock import utcnow
 from homeostat.incidents import budgets, lifecycle
+from homeostat.incidents.failure import Failure, Source
+from homeostat.incidents.recognition import report
 from homeostat.store import database
-from homeostat.store.incidents import Incident
+from homeostat.store.incidents import Breaker, Incident
 from tests.component.incidents.scenes import fail
 
 HOUR = timedelta(hours=1)
@@ -108,3 +111,39 @@ def test_a_breaker_closes_by_time_and_by_hand() -> None:
         assert budgets.close(session, budgets.EVERYTHING)
         assert not budgets.close(session, budgets.EVERYTHING)
     assert take(incident).allowed
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_what_a_trigger_saw_of_older_failures_blames_no_fix() -> None:
+    applied(fail("shop", kind="First"))
+    failure = Failure.without_frames("ErrorStorm", "Many alike.", Source.TRIGGER, "shop", "storm")
+    with database.transaction() as session:
+        report(session, failure)
+    assert take(fail("shop.other", kind="Second")).allowed
+    with database.reading() as session:
+        assert session.scalars(select(Breaker)).all() == []
+
+
+def taken_back(incident: Incident) -> None:
+    attempt = take(incident)
+    assert attempt.attempt_id is not None
+    with database.transaction() as session:
+        budgets.note_outcome(session, attempt.attempt_id, budgets.REVERTED)
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_fix_that_was_taken_back_is_not_attempted_again() -> None:
+    incident = fail()
+    taken_back(incident)
+    assert "was taken back" in take(incident).reason
+    assert take(fail("elsewhere", kind="Other")).allowed
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_revert_storm_stops_all_fixing() -> None:
+    for number in range(budgets.REVERT_STORM):
+        assert take(fail(f"before_{number}", kind=f"Before{number}")).allowed
+        taken_back(fail(f"part_{number}", kind=f"Kind{number}"))
+    refused = take(fail("elsewhere", kind="Other"))
+    assert not refused.allowed
+    assert f"breaker of {budgets.EVERYTHING}" in refused.reason

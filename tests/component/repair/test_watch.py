@@ -1,0 +1,152 @@
+"""What is seen of a fix after it was applied, and what that says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from types import MappingProxyType
+
+import pytest
+
+from homeostat.clock import utcnow
+from homeostat.incidents import lifecycle
+from homeostat.incidents.failure import Failure, Frame, Raised, Source
+from homeostat.incidents.lifecycle import State
+from homeostat.incidents.recognition import report
+from homeostat.incidents.recovery import healthy_run
+from homeostat.repair import pickup, watch
+from homeostat.repair.watch import Sight
+from homeostat.store import database
+from homeostat.store.beat import SHIPPED, BeatEntry
+from homeostat.store.checks import CheckRun
+from homeostat.store.incidents import Incident
+from homeostat.store.repair import Repair
+from homeostat.supervision.renewal import Revision
+from tests.component.repair.live_scenes import strike
+
+pytestmark = pytest.mark.usefixtures("sqlite_store")
+
+MINUTE = timedelta(minutes=1)
+
+
+def applied(
+    component: str = "shop.sell",
+    ago: timedelta = MINUTE,
+    seen: Mapping[str, str] = MappingProxyType({}),
+) -> Repair:
+    """A fix of a new incident that was applied a minute ago and taken up at once."""
+    incident = strike(component)
+    at = utcnow() - ago
+    with database.transaction() as session:
+        session.get_one(Incident, incident.id).last_seen_at = at - MINUTE
+        for state in (State.ANALYSING, State.APPLYING, State.VERIFYING):
+            lifecycle.transition(session, incident.id, state, actor="test")
+        repair = Repair(
+            claim=f"{incident.id}:1", incident_id=incident.id, repository="/nowhere",
+            command="python -m pytest", status="applied", commit="abc", outcome={},
+            changes={"src/shop/prices.py": ""}, preimages={}, story=[], applied_at=at,
+            watch={"replay": "", "behind": "", **seen},
+        )  # fmt: skip
+        session.add(repair)
+        session.flush()
+        pickup.note(session, Revision("abc", at), "worker@here")
+        repair.watch["taken_up"][0]["at"] = at.isoformat()
+        repair.watch = dict(repair.watch)
+    return repair
+
+
+def look(repair: Repair, now: datetime | None = None) -> Sight:
+    with database.reading() as session:
+        incident = lifecycle.find(session, repair.incident_id)
+        return watch.look(session, session.get_one(Repair, repair.id), incident, now or utcnow())
+
+
+def checked(component: str, *, passed: bool) -> None:
+    now = utcnow()
+    with database.transaction() as session:
+        session.add(
+            BeatEntry(name=component, task=f"checks.{component}", interval_s=10.0,
+                      declared_s=10.0, source=SHIPPED)
+        )  # fmt: skip
+        session.add(
+            CheckRun(entry=component, component=component, due_at=now, started_at=now,
+                     ended_at=now, passed=passed, evidence={}, worker="test")
+        )  # fmt: skip
+
+
+def test_a_probe_that_passed_with_the_new_code_proves_it() -> None:
+    repair = applied("kernels.shop")
+    assert look(repair).stands is None
+    checked("kernels.shop", passed=True)
+    assert look(repair) == Sight(True, "the probe of kernels.shop passed", look(repair).seen)
+
+
+def test_a_probe_that_failed_with_the_new_code_fells_it() -> None:
+    repair = applied("kernels.shop")
+    checked("kernels.shop", passed=False)
+    assert look(repair).stands is False
+
+
+def test_a_run_of_the_task_that_did_not_fail_proves_it() -> None:
+    repair = applied(ago=timedelta(seconds=5))
+    assert look(repair).stands is None
+    with database.transaction() as session:
+        assert healthy_run(session, "shop.sell") == [], "the watch ends the incident, not luck"
+    assert look(repair).stands is True
+
+
+def test_a_task_that_was_not_asked_for_stands_on_its_command_alone_and_says_so() -> None:
+    repair = applied(ago=timedelta(seconds=5))
+    sight = look(repair, utcnow() + 2 * MINUTE)
+    assert (sight.stands, sight.seen) == (True, {"task_ran": False})
+
+
+def test_a_component_without_a_passed_probe_within_its_interval_fells_it() -> None:
+    repair = applied("kernels.shop", ago=timedelta(seconds=5))
+    with database.transaction() as session:
+        session.add(
+            BeatEntry(name="kernels.shop", task="checks.kernels.shop", interval_s=10.0,
+                      declared_s=10.0, source=SHIPPED)
+        )  # fmt: skip
+    assert look(repair).stands is None
+    late = look(repair, utcnow() + MINUTE)
+    assert (late.stands, "within one interval" in late.reason) == (False, True)
+
+
+@pytest.mark.parametrize("seen", [{"replay": "it still fails"}, {"behind": "a test broke"}])
+def test_a_command_or_a_test_that_fails_now_fells_it(seen: dict[str, str]) -> None:
+    sight = look(applied(seen=seen))
+    assert (sight.stands, sight.reason) == (False, next(iter(seen.values())))
+
+
+def test_the_failure_that_comes_back_fells_it() -> None:
+    repair = applied()
+    strike()
+    assert "came back" in look(repair).reason
+
+
+def test_a_failure_of_the_old_code_still_at_work_fells_nothing() -> None:
+    repair = applied(ago=timedelta(seconds=1))
+    strike()
+    assert look(repair).stands is None
+
+
+@pytest.mark.parametrize(
+    ("component", "module", "source", "falls"),
+    [
+        ("elsewhere", "shop.prices", Source.TASK, True),
+        ("shop.sell", "shop.orders", Source.TASK, True),
+        ("elsewhere", "shop.orders", Source.TASK, False),
+        ("shop.sell", "shop.orders", Source.TRIGGER, False),
+    ],
+    ids=["in the changed file", "in the component", "elsewhere", "an echo"],
+)
+def test_something_new_that_breaks_fells_it(
+    component: str, module: str, source: Source, *, falls: bool
+) -> None:
+    repair = applied()
+    frame = Frame(module, "other", "shop.py", 1, "other()", True)
+    failure = Failure(source, component, component, (Raised("KeyError", "'x'", (frame,)),))
+    with database.transaction() as session:
+        report(session, failure)
+    assert (look(repair).stands is False) is falls
