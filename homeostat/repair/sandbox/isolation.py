@@ -117,7 +117,7 @@ def bubblewrap_command(
         elif path.is_dir():
             words += ["--ro-bind", folder, folder]
     for file in _ETC:
-        words += ["--ro-bind-try", file, file]
+        words += [*_parents(Path(file)), "--ro-bind-try", file, file]
     words += ["--proc", "/proc", "--dev", "/dev"]
     words += ["--perms", "1777", "--size", size, "--tmpfs", "/tmp"]  # noqa: S108 - inside the sandbox
     words += ["--perms", "1777", "--size", str(limits.disk_bytes // 8), "--tmpfs", "/dev/shm"]  # noqa: S108 - as above

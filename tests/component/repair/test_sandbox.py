@@ -60,6 +60,13 @@ def test_an_honest_program_runs_and_sees_its_files(sandbox: Sandbox) -> None:
     assert (seen.returncode, seen.stdout) == (0, "1\n")
 
 
+def test_an_honest_program_finds_its_user_and_can_use_git(sandbox: Sandbox) -> None:
+    seen = sandbox.run(
+        ["/bin/sh", "-c", "grep -c root: /etc/passwd && git init -q here && ls -A here"]
+    )
+    assert seen.stdout.split() == ["1", ".git"], seen.output
+
+
 def test_it_is_not_root_and_cannot_become_it(sandbox: Sandbox) -> None:
     seen = run(
         sandbox,
