@@ -121,7 +121,7 @@ class Approvals:
         for repair in session.scalars(
             select(Repair).where(Repair.status.in_(PROVEN), Repair.approval_id != "").limit(200)
         ).all():
-            approval = session.get(Approval, repair.approval_id)
+            approval = session.get(Approval, repair.approval_id, populate_existing=True)
             state = approval.state if approval else ApprovalState.EXPIRED
             by, reason = (approval.decided_by, approval.reason) if approval else ("", "")
             if state == ApprovalState.APPROVED:

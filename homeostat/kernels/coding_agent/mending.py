@@ -176,7 +176,8 @@ class Mending:
             subject=repair.incident_id,
             signature=repair.replay_key,
         )
-        return decision.allowed, action, verdict["reason"] if evident else decision.reason
+        spoken = verdict["reason"] if evident and decision.allowed else decision.reason
+        return decision.allowed, action, spoken
 
     def _ask_a_person(
         self, session: Session, repair: Repair, incident: Incident, state: State, reason: str

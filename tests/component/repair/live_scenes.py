@@ -36,6 +36,24 @@ TEST_NOTE = (
 TESTS = {"tests/test_prices.py": TEST, "tests/test_orders.py": TEST_NOTE}
 
 
+#: An export is gone; its import shows the failure, so the proof needs no suite.
+TILL = {
+    "shop/__init__.py": GOOD["shop/__init__.py"]
+    .replace("Order, place", "Order")
+    .replace('"place", ', ""),
+    "till.py": "from shop import place\n",
+}
+
+
+def failed_import() -> Incident:
+    """Report the failed import of TILL."""
+    frame = Frame("till", "<module>", "till.py", 1, "from shop import place", True)
+    said = "cannot import name 'place' from 'shop' (shop/__init__.py)"
+    failure = Failure(Source.TASK, "till", "till", (Raised("ImportError", said, (frame,)),), "h")
+    with database.transaction() as session:
+        return report(session, failure)
+
+
 def break_again(repository: Path, drift: Mapping[str, str | None]) -> None:
     """Put a defect back, as a second careless merge would."""
     write(repository, drift)

@@ -1,0 +1,155 @@
+"""A user's task fails, is mended in their repository, and their worker runs the new code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from homeostat.repair.sandbox import Isolation, detect_isolation
+from homeostat.settings import Settings
+from homeostat.store.embedded import EmbeddedServer
+from tests.component.repair.conftest import git, write
+from tests.running_stack import RunningStack, running
+from tests.waiting import wait_until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        detect_isolation() is not Isolation.BUBBLEWRAP, reason="bubblewrap does not work here"
+    ),
+]
+
+ROOT = Path(__file__).parents[2]
+APP = '''"""A till on Celery."""
+
+import os
+
+from celery import Celery
+
+from homeostat.integrations.celery import attach
+from prices import total
+
+app = Celery("till", broker=os.environ["TILL_BROKER"], backend=os.environ["TILL_BROKER"])
+app.conf.task_default_queue = "till"
+attach(app)
+
+
+@app.task(name="till.receipt")
+def receipt(prices):
+    return total(prices)
+'''
+PRICES = '''"""Prices."""
+
+import math
+
+
+def total(prices):
+    """Add prices up, to the cent."""
+    return round(math.fsum(prices), 2)
+'''
+BROKEN = PRICES.replace("import math\n\n", "")
+TEST = "from prices import total\n\n\ndef test_total():\n    assert total([1, 2.005]) == 3.0\n"
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A checkout with a worker's code, a test, and the defect."""
+    made = tmp_path / "till"
+    made.mkdir()
+    write(made, {"till.py": APP, "prices.py": BROKEN, "tests/test_prices.py": TEST,
+                 "conftest.py": "", ".gitignore": "__pycache__/\n"})  # fmt: skip
+    git(made, "init", "-q")
+    git(made, "add", "-A")
+    git(made, "commit", "-q", "-m", "A till")
+    return made
+
+
+@contextmanager
+def worker(repository: Path, stack: RunningStack, broker: str, log: Path) -> Iterator[int]:
+    """The user's worker, started by the user; gives its pid."""
+    environment = {**stack.env, "TILL_BROKER": broker, "PYTHONPATH": str(ROOT)}
+    environment.pop("HOMEOSTAT_REPOSITORY")
+    command = [sys.executable, "-m", "celery", "-A", "till", "worker", "-c", "2", "-l", "INFO",
+               "--without-gossip", "--without-mingle"]  # fmt: skip
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=repository, env=environment, stdout=out, stderr=out, start_new_session=True
+        )
+        try:
+            yield process.pid
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(5)
+
+
+def repairs(stack: RunningStack) -> list[dict[str, Any]]:
+    rows = stack.rows("SELECT * FROM repairs ORDER BY created_at")
+    for row in rows:
+        row["watch"] = json.loads(row["watch"])
+        row["outcome"] = json.loads(row["outcome"])
+    return rows
+
+
+def ended(stack: RunningStack, number: int) -> dict[str, Any]:
+    """The repair of that number, once its watch has ended; until then an empty one."""
+    found = repairs(stack)
+    done = len(found) >= number and "ended" in found[number - 1]["watch"]
+    return found[number - 1] if done else {}
+
+
+def sold(client: Celery) -> bool:
+    answer = client.send_task("till.receipt", ([1, 2.5],))
+    return bool(answer.get(timeout=20, propagate=False) == 3.5)
+
+
+def mended(stack: RunningStack, client: Celery, pid: int, number: int) -> dict[str, Any]:
+    """See the task fail, then run in the same worker; return its repair."""
+    wait_until(lambda: client.control.ping(timeout=0.5), "the worker answers", 60)
+    assert not sold(client)
+    wait_until(lambda: sold(client), "the worker runs the mended code", 120)
+    repair = wait_until(lambda: ended(stack, number), "the watch ends", 120)
+    assert repair["watch"]["ended"]["how"] == "stands", repair["watch"]
+    assert str(pid) in [one["who"].rsplit(":", 1)[1] for one in repair["watch"]["taken_up"]]
+    return repair
+
+
+def test_a_failing_task_is_mended_and_the_users_worker_runs_the_new_code(
+    repository: Path, tmp_path: Path
+) -> None:
+    own = Settings(state_dir=tmp_path / "broker")
+    client = Celery("client", broker=own.broker, backend=own.broker)
+    client.conf.task_default_queue = "till"
+    with (
+        EmbeddedServer(own),
+        running(tmp_path / "var", HOMEOSTAT_REPOSITORY=str(repository)) as stack,
+    ):
+        with worker(repository, stack, own.broker, tmp_path / "worker.log") as pid:
+            first = mended(stack, client, pid, 1)
+        write(repository, {"prices.py": BROKEN})
+        git(repository, "commit", "-q", "-am", "A careless merge")
+        with worker(repository, stack, own.broker, tmp_path / "again.log") as pid:
+            again = mended(stack, client, pid, 2)
+        client.close()
+        assert (first["outcome"]["from_knowledge"], again["outcome"]["from_knowledge"]) == (
+            False,
+            True,
+        )
+        assert stack.incidents("NameError")[0]["state"] == "resolved"
+        assert git(repository, "status", "--porcelain") == ""
+        story = stack.run("fix", "show", again["id"])
+        for told in ("import math", "Proof", "fix.applied", "fix.verified", "verifying"):
+            assert told in story.stdout
