@@ -25,6 +25,10 @@ BOOSTED = "lightgbm"
 ENSEMBLE = "ensemble"
 
 
+#: No model is ever surer than this: one label in a thousand is a gap or a delisting.
+CERTAIN = 0.999
+
+
 class ModelUnavailableError(HomeostatError):
     """A model cannot be used here; `reason` is typed, and the baseline takes its place."""
 
@@ -57,7 +61,7 @@ class Agent(Protocol):
 
 def chance(score: Floats, slope: float) -> Floats:
     """Return the logistic probability of a signed score; training calibrates the slope."""
-    found: Floats = 1 / (1 + np.exp(-slope * score))
+    found: Floats = np.clip(1 / (1 + np.exp(-slope * score)), 1 - CERTAIN, CERTAIN)
     return found
 
 

@@ -14,6 +14,7 @@ from homeostat.clock import utcnow
 from homeostat.errors import HomeostatError
 from homeostat.store import controls
 from homeostat.store.trading import ModelAlias, ModelArtifact
+from homeostat.trading.models import deep
 from homeostat.trading.models.agent import (
     BASELINE,
     BOOSTED,
@@ -48,6 +49,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     BASELINE: Kind(EwmaModel.of),
     BOOSTED: Kind(BoostedModel.of, library),
+    **dict.fromkeys(deep.NAMES, Kind(deep.DeepModel.of, deep.library)),
 }
 
 
@@ -133,6 +135,8 @@ def _usable(session: Session, name: str, identity: str, digest: str) -> Agent:
     """Return the champion's agent; raises ModelUnavailableError, or ArtifactError (baseline)."""
     if name != BASELINE and controls.is_on(session, controls.MODEL_DISABLED + name):
         raise ModelUnavailableError("DISABLED", f"The model {name} is switched off.")
+    if name in deep.NAMES:
+        raise ModelUnavailableError("TOO_LARGE", f"{name} would load PyTorch into every worker.")
     KINDS[name].ready()
     try:
         return _read(name, digest, lambda: session.get(ModelArtifact, identity))

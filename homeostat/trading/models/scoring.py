@@ -99,6 +99,14 @@ def outcome(samples: Samples) -> Floats:
     return found
 
 
+def pooled(tests: Sequence[Samples]) -> Samples:
+    """Return the samples of several tests as one."""
+    return Samples(
+        np.concatenate([one.score for one in tests], axis=1),
+        np.concatenate([one.future for one in tests], axis=1),
+    )
+
+
 def judged(tests: Sequence[Samples], slopes: Sequence[float]) -> tuple[Floats, Floats]:
     """Return every test's confidences and whether each came true."""
     confidence = [

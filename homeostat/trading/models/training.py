@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from homeostat.trading.market.panel import Floats, Panel
-from homeostat.trading.models import drift, features, scoring, validation
+from homeostat.trading.models import deep, drift, features, scoring, validation
 from homeostat.trading.models.agent import BASELINE, BOOSTED, EwmaModel
 from homeostat.trading.models.boosted import BoostedModel, library
 from homeostat.trading.models.features import HORIZON_BARS, INPUT_BARS
@@ -45,6 +45,8 @@ def train(panel: Panel, name: str = BASELINE) -> Trained:
         return _baseline(close)
     if name == BOOSTED:
         return _boosted(close, volume)
+    if name in deep.NAMES:
+        return deep.train(close, name)
     raise ValueError(f"there is no training for a model named {name}")
 
 
@@ -113,20 +115,13 @@ def _boosted(close: Floats, volume: Floats) -> Trained:
         for before, test in folds:
             # Each fold's last label looks into the next one and is purged.
             known = [one.part(slice(0, -1)) for one in tests]
-            slopes.append(scoring.slope(_pooled(known)) if known else 0.0)
+            slopes.append(scoring.slope(scoring.pooled(known)) if known else 0.0)
             model = BoostedModel(fit(rows.part(before), *shape), 1.0)
             tests.append(scored(model, rows.part(slice(test.start, test.stop, apart))))
         tries.append((tests, slopes))
     best = scoring.best_of(tries)
     trees = fit(rows, *SHAPES[best.place])
-    return best.trained(BoostedModel(trees, scoring.slope(_pooled(tries[best.place][0]))))
-
-
-def _pooled(tests: list[Samples]) -> Samples:
-    return Samples(
-        np.concatenate([one.score for one in tests], axis=1),
-        np.concatenate([one.future for one in tests], axis=1),
-    )
+    return best.trained(BoostedModel(trees, scoring.slope(scoring.pooled(tries[best.place][0]))))
 
 
 def scored(model: BoostedModel, rows: Rows) -> Samples:

@@ -55,10 +55,14 @@ def alarms_of(detector: Any, losses: list[float]) -> list[int]:
 
 
 def test_the_detectors_say_what_rivers_public_ones_say() -> None:
-    page = {"min_instances": drift.PAGE_WARM_UP, "delta": drift.PAGE_DELTA, "alpha": 1.0}
+    page: dict[str, Any] = {
+        "min_instances": drift.PAGE_WARM_UP,
+        "delta": drift.PAGE_DELTA,
+        "alpha": 1.0,
+    }
     alarms = 0
     for losses in streams():
-        theirs = alarms_of(ADWIN(delta=drift.ADWIN_DELTA, clock=drift.ADWIN_CLOCK), losses)
+        theirs = alarms_of(ADWIN(delta=drift.ADWIN_DELTA, clock=drift.ADWIN_CLOCK), losses)  # type: ignore[no-untyped-call]  # river has no types there
         assert drift.adwin(losses) == theirs
         other = alarms_of(PageHinkley(threshold=drift.PAGE_LAMBDA, mode="both", **page), losses)
         assert drift.page_hinkley(losses) == other
