@@ -112,6 +112,8 @@ class Candidate:
     may_defer_imports: bool = False
     readable: tuple[Path, ...] = ()
     replaces_call: bool = False
+    flaw: str = ""
+    """Why this is no patch at all (a model's answer that cannot be read); empty where it is one."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from homeostat.settings import Mode
 
 #: Proven successes after which a known fix is replayed although its class waits for a person.
 TRUSTED_AFTER = 1
+#: As many are asked of a patch that a language model wrote; a person applies it until then.
+MODEL_TRUSTED_AFTER = 3
 _PROPOSALS_ONLY = {
     DefectClass.MISSING_NONE_GUARD, DefectClass.MISSING_KEY, DefectClass.LENGTH_MISMATCH,
 }  # fmt: skip
@@ -43,7 +45,8 @@ def policy_gate(candidate: Candidate, mode: Mode, successes: int) -> Verdict:
     if mode is not Mode.ENFORCED:
         return Verdict(Ruling.WAIT, f"the mode is {mode.value}")
     if candidate.origin is Origin.KNOWLEDGE:
-        if successes >= TRUSTED_AFTER:
+        model = candidate.strategy == "language_model"
+        if successes >= (MODEL_TRUSTED_AFTER if model else TRUSTED_AFTER):
             return Verdict(Ruling.APPLY, f"a replay of a fix proven {successes} times")
         return Verdict(Ruling.WAIT, "the known fix has not been approved or applied yet")
     if candidate.defect in _PROPOSALS_ONLY and candidate.origin is not Origin.HISTORY:

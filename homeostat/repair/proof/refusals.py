@@ -42,6 +42,8 @@ Rule = Callable[[Candidate, Texts], str]
 
 def refusal(candidate: Candidate, texts: Texts) -> str:
     """Return why the patch is refused, empty where it is not; `texts` is path → (before, after)."""
+    if candidate.flaw:
+        return candidate.flaw
     for rule in _RULES:
         reason = rule(candidate, texts)
         if reason:

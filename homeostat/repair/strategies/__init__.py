@@ -20,6 +20,7 @@ from homeostat.repair.strategies import (
     dropped_parameter,
     guards,
     installed_package,
+    language_model,
     moved_module,
     renamed_definition,
     renamed_parameter,
@@ -47,6 +48,7 @@ _log = logging.getLogger(__name__)
 def last_resort(case: Case) -> Iterator[Candidate]:
     """Yield what is fetched from outside, and so is asked only when nothing else has held."""
     yield from dependency_pin.candidates(case)
+    yield from language_model.candidates(case)
 
 
 def candidates(case: Case) -> Iterator[Candidate]:

@@ -27,6 +27,7 @@ def candidates(case: Case) -> Iterator[Candidate]:
         if symptom.kind is Kind.UNEXPECTED_KEYWORD:
             callee = case.callee(symptom)
             if callee is not None and callee.function is not None:
+                yield from _add_together(case, callee, symptom.name)
                 yield from _add(case, callee, symptom.name)
         elif symptom.kind is Kind.SURPLUS_ARGUMENT:
             yield from _surplus(case, symptom)
@@ -67,6 +68,56 @@ def _unbound(case: Case, callee: Definition) -> list[str]:
             for name, line in case.undefined(callee.path)
             if callee.line <= line <= callee.end_line
         )
+    )
+
+
+def _add_together(case: Case, callee: Definition, name: str) -> Iterator[Candidate]:
+    """Python names the first unknown keyword only; a caller may give several, and all come back."""
+    function = callee.function
+    if function is None or function.args.kwarg is not None:
+        return
+    known = set(parameter_names(function))
+    given = [call.keywords for call in callers(case.index, callee) if name in call.keywords]
+    unknown = [name, *(word for words in given for word in words if word not in known)]
+    unknown = list(dict.fromkeys(unknown))
+    if len(unknown) == 1:
+        return
+    text, told = case.tree.text(callee.path), []
+    for missing in unknown:
+        value, confidence, _ = default_guesses(case, callee, missing)[0]
+        new = NewParameter(missing, value, _annotation(function, value))
+        sink = next(iter(sinks_of(case.index, callee, missing)), None)
+        text = add_parameter(text, callee.qualname, new) or ""
+        if sink is not None and not free_uses(function, missing):
+            text = carry_on(text, callee.qualname, missing, sink) or ""
+        elif not free_uses(function, missing):
+            return
+        told.append((new, sink, confidence))
+    if parses(text) and text:
+        yield _together(callee, text, told)
+
+
+def _together(
+    callee: Definition, text: str, told: list[tuple[NewParameter, Sink | None, float]]
+) -> Candidate:
+    names = [new.name for new, _, _ in told]
+    uses = [sink.words if sink else "which its body reads already" for _, sink, _ in told]
+    used = "; ".join(dict.fromkeys(uses))
+    return Candidate(
+        strategy="dropped_parameter",
+        defect=DefectClass.DROPPED_PARAMETER,
+        title=f"Add the parameters {', '.join(names)} to {callee.qualname}: {used}.",
+        changes={callee.path: text},
+        # Before each of them alone, after which the call would still give an unknown one.
+        score=min(1.0, 0.1 + min(sink.score if sink else sure for _, sink, sure in told)),
+        waits_because="the parameters' defaults and uses are inferred",
+        parameters={
+            "path": callee.path,
+            "function": callee.qualname,
+            "parameters": [new.name for new, _, _ in told],
+            "defaults": [new.default for new, _, _ in told],
+        },
+        traced=tuple((callee.qualname, name) for name in names),
     )
 
 
