@@ -37,6 +37,18 @@ def seed(*, as_json: AsJson = False) -> None:
     _tell(story.drill(), as_json=as_json)
 
 
+@app.command("trading")
+def trading(*, as_json: AsJson = False) -> None:
+    """Mend a module that cannot be imported and a constructor called with unknown arguments.
+
+    Exit code 0 only where every expectation held.
+    """
+    _refuse_without_tools()
+    from homeostat.repair.drill import trading as story
+
+    _tell(story.drill(), as_json=as_json)
+
+
 def _refuse_without_tools() -> None:
     """Raise DrillFailedError where the drill cannot tell anything on this machine."""
     from importlib.util import find_spec

@@ -102,3 +102,71 @@ PLATFORM = (
         command=f'{sys.executable} -c "import homeostat.kernels.api_server"',
     ),
 )
+
+_DESK = {
+    "desk/__init__.py": '"""A desk that stands on the trading subsystems."""\n',
+    "desk/retraining.py": '''"""When a model is trained anew."""
+
+
+class RetrainingPlan:
+    """Enough new samples, and enough time since the last training."""
+
+    def __init__(self, model, data_dir="data", min_samples=50, retrain_interval_hours=24):
+        self.model = model
+        self.data_dir = data_dir
+        self.min_samples = min_samples
+        self.retrain_interval_hours = retrain_interval_hours
+
+    def figures(self):
+        """Return what the desk's page shows of the plan."""
+        return {
+            "model": self.model,
+            "min_samples": self.min_samples,
+            "retrain_interval_hours": self.retrain_interval_hours,
+        }
+''',
+    "desk/start.py": '''"""Opens the desk."""
+
+from desk.retraining import RetrainingPlan
+
+
+def opened(samples="50", hours="24"):
+    """Return the plan, as the environment wants it."""
+    return RetrainingPlan(
+        model="baseline",
+        min_samples=int(samples),
+        retrain_interval_hours=int(hours),
+    )
+''',
+    "tests/test_desk.py": '''"""The desk shows the figures that it was given."""
+
+from desk.start import opened
+
+
+def test_the_plan_keeps_its_own_figures():
+    figures = opened(samples="10", hours="2").figures()
+    assert figures == {"model": "baseline", "min_samples": 10, "retrain_interval_hours": 2}
+''',
+}
+
+TRADING = (
+    Seed(
+        name="position intelligence cannot be imported",
+        path="homeostat/trading/position_intelligence.py",
+        moved_to="homeostat/trading/position_intelligence_layer.py",
+        error="No module named 'homeostat.trading.position_intelligence'",
+        command=f'{sys.executable} -c "import homeostat.trading.position_intelligence"',
+    ),
+    Seed(
+        name="a constructor that does not know min_samples and retrain_interval_hours",
+        path="desk/retraining.py",
+        cuts=(
+            ", min_samples=50, retrain_interval_hours=24",
+            "        self.min_samples = min_samples\n",
+            "        self.retrain_interval_hours = retrain_interval_hours\n",
+        ),
+        error="__init__() got an unexpected keyword argument 'min_samples'",
+        command=f"{sys.executable} -m pytest -x tests/test_desk.py",
+        needs=_DESK,
+    ),
+)

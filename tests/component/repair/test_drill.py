@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from homeostat.repair.drill.patient import Patient
-from homeostat.repair.drill.seeds import PLATFORM, DrillError, Seed
+from homeostat.repair.drill.seeds import PLATFORM, TRADING, DrillError, Seed
 from homeostat.repair.sandbox import Isolation, detect_isolation
 
 needs_bubblewrap = pytest.mark.skipif(
@@ -48,7 +49,7 @@ def test_the_seed_drill_comes_out_as_the_seed_reports_say() -> None:
     assert first == {item["replay_key"] for item in story["repeat"]}
 
 
-def test_a_seed_that_no_longer_fits_the_source_is_one_clear_sentence(tmp_path: Any) -> None:
+def test_a_seed_that_no_longer_fits_the_source_is_one_clear_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = 1\n")
     with pytest.raises(DrillError, match=r"does not hold 'y = 2' once"):
         Seed("gone", "a.py", "true", "", cuts=("y = 2\n",)).inject(tmp_path)
@@ -56,8 +57,20 @@ def test_a_seed_that_no_longer_fits_the_source_is_one_clear_sentence(tmp_path: A
         Seed("gone", "b.py", "true", "").inject(tmp_path)
 
 
-def test_every_seed_fits_the_source_as_it_stands(tmp_path: Any) -> None:
-    patient = Patient(tmp_path, PLATFORM)
+@pytest.mark.slow
+@needs_bubblewrap
+def test_both_defects_of_the_trading_report_are_mended_at_the_api() -> None:
+    story = drilled("trading")
+    assert [item["kind"] for item in story["fixes"]] == ["moved_module", "dropped_parameter"]
+    assert "+        self.min_samples = min_samples" in story["fixes"][1]["diff"]
+    assert (
+        "+        self.retrain_interval_hours = retrain_interval_hours" in story["fixes"][1]["diff"]
+    )
+    assert story["call_sites_changed"] == []
+
+
+@pytest.mark.parametrize("seeds", [PLATFORM, TRADING])
+def test_every_seed_fits_the_source_as_it_stands(seeds: tuple[Seed, ...], tmp_path: Path) -> None:
+    patient = Patient(tmp_path, seeds)
     patient.lay_out()
-    patient.injure_again()
     assert patient.changed() == []
