@@ -42,6 +42,7 @@ ENTRIES: tuple[Entry, ...] = (
     check("trading.dynamic_tpsl", every_s=30),
     # The house itself.
     upkeep("trade.cycle", every_s=60),
+    upkeep("trade.reconcile", every_s=60),
     upkeep("upkeep.sweep", every_s=5),
     upkeep("upkeep.retain", every_s=3600),
     upkeep("upkeep.snapshot", every_s=3600),

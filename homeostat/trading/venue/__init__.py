@@ -1,7 +1,8 @@
 """The venue: one port through which orders go, and what stands behind it.
 
-`paper` fills in our own book. The loopback server (`venue.loopback`) and the real exchange are
-reached by the same client over HTTP (`venue.exchange`).
+`paper` fills in our own book. For the loopback server (`venue.loopback`) and the real exchange
+what is wanted is written down (`venue.intent`) and carried out after the commit by one client
+(`venue.exchange`).
 """
 
 from homeostat.trading.venue.paper import (
@@ -12,16 +13,10 @@ from homeostat.trading.venue.paper import (
     Bar,
     Closed,
     StopNotRestingError,
-    advance,
     bar_of,
-    close,
-    move_stop,
-    reduce,
-    rest,
-    resting,
     result_r,
-    send,
 )
+from homeostat.trading.venue.port import advance, close, move_stop, reduce, rest, resting, send
 
 __all__ = [
     "FUNDING_EVERY",

@@ -16,8 +16,8 @@ import ccxt
 
 from homeostat.trading.venue.deadline import CALL_S
 
-#: How long the venue may take a request in after it was signed, in seconds.
-RECEIVE_S = 5.0
+#: How long the venue may take a request in after it was signed, in milliseconds.
+RECEIVE_MS = 5000
 _VERSIONS = {
     "fapiPublic": "v1",
     "fapiPublicV2": "v2",
@@ -87,7 +87,7 @@ def connect(
                 "defaultType": "swap",
                 "defaultSubType": "linear",
                 "adjustForTimeDifference": True,
-                "recvWindow": int(1000 * RECEIVE_S),
+                "recvWindow": RECEIVE_MS,
                 "fetchOpenOrders": {"warnWithoutSymbol": False},
             },
         }

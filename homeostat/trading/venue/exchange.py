@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from homeostat.trading.venue.client import BinanceClient, Endpoint
 
 T = TypeVar("T")
+#: How long the venue may take an order in after we decided to send it, in seconds.
+RECEIVE_S = 10.0
 #: -4164: the venue's code for an order below the minimum notional, used for our own check too.
 BELOW_NOTIONAL = -4164
 NO_SUCH_ORDER = -2013
+NOT_RESTING = -2011
 
 
 class Kind(StrEnum):
@@ -127,13 +130,17 @@ class Exchange:
             found.options["timeDifference"] = client.options["timeDifference"]
         return found
 
-    def place(self, ticket: Ticket, price: float) -> Report:
+    def place(self, ticket: Ticket, price: float, sent_at: float | None = None) -> Report:
         """Place an order; `price` is about what it will be filled at, for the minimum notional.
 
-        Raises RefusedError, WaitError or AwayError where it was certainly not placed, and
-        UnknownOutcomeError where it may have been.
+        The venue takes it in until RECEIVE_S after `sent_at` (epoch seconds) and never later,
+        however long it was held up. Raises RefusedError, WaitError or AwayError where it was
+        certainly not placed, and UnknownOutcomeError where it may have been.
         """
-        return self._call(lambda client: _placed(client, ticket, price), urgent=ticket.reduce_only)
+        moment = time.time() if sent_at is None else sent_at
+        return self._call(
+            lambda client: _placed(client, ticket, price, moment), urgent=ticket.reduce_only
+        )
 
     def find(self, ticket: Ticket) -> Report | None:
         """Return what became of an order, None where the venue does not know it."""
@@ -160,14 +167,13 @@ class Exchange:
                 urgent=True,
             )
         except RefusedError as error:
-            if error.code != -2011:
+            if error.code != NOT_RESTING:
                 raise
 
-    def resting(self, symbol: str) -> list[Ticket]:
-        """Return the conditional orders of a symbol that rest at the venue."""
-        found = self._call(
-            lambda client: client.fapiPrivateGetOpenAlgoOrders({"symbol": symbol}), urgent=True
-        )
+    def resting(self, symbol: str | None = None) -> list[Ticket]:
+        """Return the conditional orders that rest at the venue, of one symbol or of all."""
+        asked = {} if symbol is None else {"symbol": symbol}
+        found = self._call(lambda client: client.fapiPrivateGetOpenAlgoOrders(asked), urgent=True)
         needed = ("clientAlgoId", "symbol", "side", "quantity", "orderType", "triggerPrice")
         return [_resting(record) for record in rows.records(found, *needed)]
 
@@ -215,7 +221,7 @@ def _naming(ticket: Ticket) -> dict[str, Any]:
     return {"origClientOrderId": ticket.client_id}
 
 
-def _placed(client: BinanceClient, ticket: Ticket, price: float) -> Report:
+def _placed(client: BinanceClient, ticket: Ticket, price: float, sent_at: float) -> Report:
     symbol = _unified(client, ticket.symbol)
     least = client.market(symbol)["limits"]["cost"]["min"]
     if not ticket.reduce_only:
@@ -232,6 +238,10 @@ def _placed(client: BinanceClient, ticket: Ticket, price: float) -> Report:
         params |= {"clientAlgoId": ticket.client_id, trigger: ticket.trigger}
     else:
         params["newClientOrderId"] = ticket.client_id
+    # The moment of the decision to send, not of the signature: the venue itself then refuses what
+    # a stopped process or a slow network brings too late.
+    params["timestamp"] = int(1000 * sent_at) - client.options["timeDifference"]
+    params["recvWindow"] = int(1000 * RECEIVE_S)
     side = "buy" if ticket.side > 0 else "sell"
     found = client.create_order(symbol, "market", side, ticket.quantity, None, params)
     return _report(found, ticket.client_id)

@@ -175,12 +175,18 @@ def _touched(position: Position, bar: Bar) -> tuple[str, float] | None:
 
 
 def _trail(session: Session, position: Position, bar: Bar) -> None:
-    reached = position.side * (bar.close - position.entry) / position.risk_per_unit
-    if reached < 1.0:
-        return
-    stop = bar.close * (1 - position.side * position.trail)
-    if position.side * (stop - position.stop) > 0:
+    stop = trailed(position, bar.close)
+    if stop is not None:
         move_stop(session, position, stop)
+
+
+def trailed(position: Position, price: float) -> float | None:
+    """Return the tighter stop that a price brings once 1 R is reached, or None."""
+    reached = position.side * (price - position.entry) / position.risk_per_unit
+    if reached < 1.0:
+        return None
+    stop = price * (1 - position.side * position.trail)
+    return stop if position.side * (stop - position.stop) > 0 else None
 
 
 def move_stop(session: Session, position: Position, stop: float) -> None:
