@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from homeostat.repair.evidence import defaults
@@ -24,6 +25,12 @@ def judge(package: Package, defect: Defect, patch: dict[str, str | None]) -> tup
         return False, complaint
     after = package.runner.tests(final, [], wall_s=150)
     broken, lost = new_failures(package.good, after), lost_tests(package.good, after)
+    if broken:
+        # A test that passes when it is run again is about the machine's load, not the patch.
+        files = sorted({node.split("::")[0] for node in broken})
+        again = package.runner.tests(final, files, wall_s=150)
+        broken = [node for node in broken if node not in again.passed]
+        after = replace(after, passed=(*after.passed, *again.passed))
     if broken:
         return False, f"held-back test fails: {broken[0]}"
     if lost:

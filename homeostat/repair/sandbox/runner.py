@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -36,6 +37,8 @@ from homeostat.repair.sandbox.seccomp import seccomp_filter
 _TOOLS = Path(__file__).parent / "inside"
 _LAUNCHER = "launcher.py"
 _POLL_S = 0.1
+#: The variable that names the folder of the recorder, for a shell line that sets PYTHONPATH.
+TOOLS_PATH = "HOMEOSTAT_TOOLS_PATH"
 
 
 class SandboxError(HomeostatError):
@@ -153,6 +156,7 @@ class Sandbox:
             "PYTHONHASHSEED": "0",
             "PYTHONUNBUFFERED": "1",
             "HOMEOSTAT_SANDBOX": "1",
+            TOOLS_PATH: f"{tools}/path",
             **env,
             "PYTHONPATH": os.pathsep.join(paths),
         }
@@ -355,8 +359,14 @@ def shell_words(command: str, interpreter: Interpreter) -> tuple[list[str], dict
     """
     import shlex
 
-    if any(mark in command for mark in ("&&", "||", "|", ";", ">", "<", "$", "`")):
-        return ["/bin/sh", "-c", command], {}
+    unquoted = re.sub(r"'[^']*'", "''", command)
+    if re.search(r"[$`]", unquoted) or re.search(r"[|&;<>]", re.sub(r'"[^"]*"', '""', unquoted)):
+        # A path that the line sets must not hide our own tools.
+        return [
+            "/bin/sh",
+            "-c",
+            re.sub(r"\bPYTHONPATH=", f"PYTHONPATH=${TOOLS_PATH}:", command),
+        ], {}
     words = shlex.split(command)
     env = {}
     while words and "=" in words[0] and words[0].split("=", 1)[0].isidentifier():

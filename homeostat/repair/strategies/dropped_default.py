@@ -72,9 +72,13 @@ def default_guesses(  # noqa: C901 - a rule per source of evidence
         vote("None", 0.92, "the annotation allows None")
     for value, score in _BY_TYPE.get(annotation.split("|")[0].strip(), ()):
         vote(value, score, f"the annotation is {annotation}")
-    for kind in _given_types(case, callee, name):
+    given = _given(case, callee, name)
+    for kind in sorted({type(value).__name__ for value in given}):
         for value, score in _BY_TYPE.get(kind, ()):
             vote(value, score, f"callers give a value of type {kind}")
+    if given in ({True}, {False}) and all(isinstance(value, bool) for value in given):
+        told_value = next(iter(given))
+        vote(str(not told_value), 0.6, f"callers say {told_value} where they want it")
     told = re.search(
         rf"(?is)\b{re.escape(name)}\b[^\n]*(?:\n\s+[^\n]*){{0,3}}?"
         rf"default(?:s to|:| is|=)?\s*[`'\"]*([-\w.]+)",
@@ -95,14 +99,22 @@ def default_guesses(  # noqa: C901 - a rule per source of evidence
     )
 
 
-def _given_types(case: Case, callee: Definition, name: str) -> list[str]:
-    """Return the types of the literals that callers give for a parameter by keyword."""
-    found = set()
+def _given(case: Case, callee: Definition, name: str) -> set[object]:
+    """Return the literals that callers give for a parameter, by keyword or by position."""
+    function = callee.function
+    if function is None:
+        return set()
+    positional = [item.arg for item in (*function.args.posonlyargs, *function.args.args)]
+    if positional[:1] in (["self"], ["cls"]):
+        positional = positional[1:]
+    at = positional.index(name) if name in positional else None
+    found: set[object] = set()
     for call in callers(case.index, callee):
-        for keyword in call.node.keywords:
-            if keyword.arg == name and isinstance(keyword.value, ast.Constant):
-                found.add(type(keyword.value.value).__name__)
-    return sorted(found)
+        values = [item.value for item in call.node.keywords if item.arg == name]
+        if at is not None and not call.starred and at < len(call.node.args):
+            values.append(call.node.args[at])
+        found |= {value.value for value in values if isinstance(value, ast.Constant)}
+    return found - {None}
 
 
 def _compared_by_identity(
@@ -121,6 +133,9 @@ def _compared_by_identity(
                 yield "None"
             elif isinstance(other, ast.Name):
                 yield other.id
+            elif isinstance(other, ast.Attribute) and ast.unparse(other.value) in {"self", "cls"}:
+                # In the class, where the default is evaluated, the sentinel is a plain name.
+                yield other.attr
 
 
 def _annotation(function: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> str:

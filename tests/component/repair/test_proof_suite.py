@@ -49,3 +49,36 @@ def test_a_test_that_the_patch_breaks_refuses_it(tmp_path: Path) -> None:
     renames = [item for item in outcome.refused if "Rename" in item.candidate.title]
     assert renames
     assert "test_new_name passed before and fails now" in renames[0].proof.refusal
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"PYTHONPATH=. {sys.executable} -m pytest -x 'tests/test_semi.py::test_semi[a;b|c]'",
+        f"PYTHONPATH=. {sys.executable} -m pytest -x tests/test_semi.py > out.txt || exit 1",
+    ],
+)
+def test_what_a_shell_would_read_is_told_from_a_test_id(command: str, tmp_path: Path) -> None:
+    semi = (
+        "import pytest\nfrom shop.prices import total\n\n\n"
+        "@pytest.mark.parametrize('name', ['a;b|c'])\ndef test_semi(name):\n"
+        "    assert total([2], rate=2) == 4\n"
+    )
+    outcome = fix(repository(tmp_path, test_semi=semi), command, Options())
+    assert outcome.failure.startswith("TypeError")
+    assert outcome.status is Status.PROPOSED
+
+
+def test_a_changed_line_is_seen_to_run_however_its_module_is_imported(tmp_path: Path) -> None:
+    late = (
+        "import importlib\n\n\ndef test_late():\n"
+        "    assert importlib.import_module('shop.sums').double([1]) == 2\n"
+    )
+    folder = repository(tmp_path, test_late=late)
+    write(folder, {"shop/sums.py": "def double(numbers):\n    return math.fsum(numbers) * 2\n"})
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "More drift")
+    outcome = fix(folder, f"{sys.executable} -m pytest -x tests/test_late.py", Options())
+    assert outcome.chosen is not None
+    replay = next(step for step in outcome.chosen.proof.steps if step.name == "replay")
+    assert replay.observed["changed_lines_run"] == {"shop/sums.py": [1]}

@@ -30,8 +30,8 @@ def watch():
     """Trace the lines and parameters named in HOMEOSTAT_WATCH.
 
     A trace function costs at every call of the program, so with `lazy` (pytest, which imports
-    what it runs) tracing begins with the first import of a module that may be a watched file,
-    and only functions that hold a watched line are followed line by line.
+    what it runs) tracing begins when a watched file is first imported, and only functions that
+    hold a watched line are followed line by line.
     """
     order = json.loads(os.environ.pop("HOMEOSTAT_WATCH"))
     wanted = {name: set(lines) for name, lines in order.get("lines", {}).items()}
@@ -64,23 +64,19 @@ def watch():
 
     atexit.register(_report_watched)
     if order.get("lazy"):
-        _trace_from_import(tracer, {_module_word(name) for name in wanted})
+        _trace_from_first(tracer, frozenset(wanted))
     else:
         sys.settrace(tracer)
 
 
-def _module_word(file):
-    """Return the last word of the name under which a file is imported."""
-    folder, name = os.path.split(file)
-    stem = name.rpartition(".")[0]
-    return os.path.basename(folder) if stem == "__init__" else stem
-
-
-def _trace_from_import(tracer, words):
+def _trace_from_first(tracer, files):
+    """Begin to trace when the code of one of the files is first executed."""
     begun = []
 
     def hook(event, arguments):
-        if event == "import" and not begun and arguments[0].rpartition(".")[2] in words:
+        if event != "exec" or begun:
+            return
+        if getattr(arguments[0], "co_filename", None) in files:
             begun.append(True)
             sys.settrace(tracer)
 
