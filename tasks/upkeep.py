@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+from pydantic import JsonValue
+
+from homeostat import registry
 from homeostat.incidents import retention as incident_retention
 from homeostat.incidents import spool
 from homeostat.settings import settings
 from homeostat.store import retention as store_retention
 from homeostat.store import trading_retention
 from homeostat.supervision import snapshots
+from homeostat.supervision.events import PUBLISH
+from homeostat.supervision.ports import Bus
 from workers.app import app
 from workers.base import HomeostatTask
 from workers.dispatch import CeleryDispatcher, sweep
@@ -19,6 +26,23 @@ def sweep_jobs(self: HomeostatTask, **_newer: object) -> None:
     spool.take_in(self.unit_of_work)
     if settings().recovery:
         sweep(CeleryDispatcher(self.app))
+
+
+@app.task(name=PUBLISH, bind=True, soft_time_limit=20, time_limit=30)
+def publish(
+    self: HomeostatTask,
+    topic: str,
+    payload: dict[str, JsonValue],
+    publisher: str,
+    key: str = "",
+    job_id: str | None = None,
+    **_newer: object,
+) -> None:
+    """Put an event of the outbox on the bus, under its row's id."""
+    bus = cast("Bus", registry.find("kernels.message_bus"))
+    with self.job(job_id) as session:
+        if session is not None:
+            bus.publish(topic, payload, publisher=publisher, key=key, event_id=job_id or "")
 
 
 @app.task(name="upkeep.retain", bind=True, soft_time_limit=120, time_limit=150)

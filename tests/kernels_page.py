@@ -32,6 +32,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "kernels.md"
 #: The boot report stands between these: measured when the page was written.
 MEASURED = ("<!-- measured: begin -->", "<!-- measured: end -->")
+#: Shows every event but the bus's own (`MessageBus.happened`).
+HEARS_ALL = "homeostat/api/live.py"
 #: Users that meet a kernel through the rows it writes: kernel → the file, and the words in it.
 THROUGH_THE_STORE = {
     "kernels.learning_integration": (("homeostat/repair/choice.py", "lessons.distrusted"),),
@@ -109,6 +111,8 @@ def published(kernel: str) -> Mapping[str, set[str]]:
 def consumers_of(topic: str) -> set[str]:
     """Return who subscribes to the topic: by a rule of the trigger mesh, or by its name."""
     found = {"kernels.trigger_mesh"} if any(r.event == topic for r in rules.load()) else set()
+    if not topic.startswith("bus."):
+        found.add(HEARS_ALL)
     publishers = topics.declared()[topic].publishers
     for path, text in _texts():
         owner = _owner(path) or path

@@ -18,11 +18,14 @@ from homeostat.incidents.digest import Digest
 from homeostat.repair import pickup
 from homeostat.settings import settings
 from homeostat.store.database import migrate
+from homeostat.supervision import depths as depths_port
 from homeostat.supervision import processes
 from workers.base import HomeostatTask
 from workers.config import celery_settings
 from workers.control import WorkerPools
+from workers.depths import depths
 from workers.dispatch import CeleryDispatcher
+from workers.queues import ALL_QUEUES
 from workers.tether import die_with_parent
 
 #: Every module in `tasks/` registers tasks; the app knows them by their files alone, because it
@@ -37,6 +40,7 @@ app = Celery("homeostat", task_cls=HomeostatTask, include=TASK_MODULES)
 app.config_from_object(celery_settings(settings()))
 homeostat.dispatch.install(CeleryDispatcher(app))
 processes.install_pools(WorkerPools())
+depths_port.install(lambda: depths(app, ALL_QUEUES))
 #: Flower takes its address and its password from there, however it is started.
 os.environ.setdefault("FLOWER_CONF", str(Path(__file__).with_name("flower_conf.py")))
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -25,6 +26,8 @@ from homeostat.store import jobs, plans
 from homeostat.store.incidents import Incident
 from homeostat.store.jobs import Job
 from homeostat.store.plans import IncidentPlan, PlanState, Route
+from homeostat.supervision import events
+from homeostat.supervision.events import undone
 from homeostat.supervision.ports import Governance
 
 ACTOR = "kernels.agentic_spine"
@@ -96,6 +99,10 @@ class AgenticSpine(Component):
         )
         session.add(plan)
         session.flush()
+        told: dict[str, JsonValue] = {
+            "incident": incident.id, "route": plan.route, "reason": plan.reason,
+        }  # fmt: skip
+        events.tell(session, "plan.made", told, publisher=ACTOR, key=incident.id)
         self._dispatch(session, incident, plan)
         return plan
 
@@ -172,7 +179,7 @@ class AgenticSpine(Component):
         Returns how many ended well and how many went to a person.
         """
         done = escalated = 0
-        for plan in plans.open_plans(session):
+        for plan in list(plans.open_plans(session)):
             incident = session.get(Incident, plan.incident_id, populate_existing=True)
             if incident is None or incident.resolved_at or incident.openings != plan.opening:
                 plan.state, plan.ended_at = PlanState.DONE, now
@@ -184,34 +191,40 @@ class AgenticSpine(Component):
             elif plan.due_at < now:
                 self._hand_over(session, plan, f"{plan.route} did not end it in time")
                 escalated += 1
+            if plan.ended_at is not None:
+                told: dict[str, JsonValue] = {
+                    "incident": plan.incident_id, "route": plan.route, "state": plan.state,
+                }  # fmt: skip
+                events.tell(session, "plan.ended", told, publisher=ACTOR, key=plan.incident_id)
         session.flush()
         return done, escalated
 
     def probe(self, session: Session) -> Evidence:
         """Plan for three made-up incidents of three kinds, and undo it all."""
         watch = Stopwatch()
-        savepoint = session.begin_nested()
-        kinds = {
-            Route.PLAYBOOK: _drill(session, "StoreUnavailableError", in_code=False),
-            Route.CODING_AGENT: _drill(session, "DrillError", in_code=True),
-            Route.PERSON: _drill(session, "DrillError", in_code=False),
-        }
-        for incident in kinds.values():
-            self.plan(session, incident)
-        made = {
-            wanted: plans.plan_of(session, incident.id, incident.openings)
-            for wanted, incident in kinds.items()
-        }
-        routes = {wanted: plan.route if plan else "none" for wanted, plan in made.items()}
-        signed = [plan.cosigned_by for plan in made.values() if plan and plan.route != Route.PERSON]
-        asked = session.scalar(
-            select(Job.id).where(
-                Job.natural_key == f"{ANALYSE}:{kinds[Route.PLAYBOOK].id}:1",
+        with undone(session):
+            kinds = {
+                Route.PLAYBOOK: _drill(session, "StoreUnavailableError", in_code=False),
+                Route.CODING_AGENT: _drill(session, "DrillError", in_code=True),
+                Route.PERSON: _drill(session, "DrillError", in_code=False),
+            }
+            for incident in kinds.values():
+                self.plan(session, incident)
+            made = {
+                wanted: plans.plan_of(session, incident.id, incident.openings)
+                for wanted, incident in kinds.items()
+            }
+            routes = {wanted: plan.route if plan else "none" for wanted, plan in made.items()}
+            signed = [
+                plan.cosigned_by for plan in made.values() if plan and plan.route != Route.PERSON
+            ]
+            asked = session.scalar(
+                select(Job.id).where(
+                    Job.natural_key == f"{ANALYSE}:{kinds[Route.PLAYBOOK].id}:1",
+                )
             )
-        )
-        person = session.get_one(Incident, kinds[Route.PERSON].id, populate_existing=True).state
-        agreed = self._agrees(session, kinds[Route.PLAYBOOK])
-        savepoint.rollback()
+            person = session.get_one(Incident, kinds[Route.PERSON].id, populate_existing=True).state
+            agreed = self._agrees(session, kinds[Route.PLAYBOOK])
         # In a mode in which nothing runs by itself, all three belong to a person.
         expected = {wanted: wanted if agreed else Route.PERSON for wanted in kinds}
         if self.context.settings.repository is None:

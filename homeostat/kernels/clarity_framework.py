@@ -24,6 +24,8 @@ from homeostat.store import audit, controls, decisions
 from homeostat.store.audit import AuditRow
 from homeostat.store.checks import CheckRun
 from homeostat.store.decisions import DecisionRecord, Trust
+from homeostat.supervision import events
+from homeostat.supervision.events import undone
 
 _NAME = "kernels.clarity_framework"
 #: Quarantine begins below the floor and ends above the release: the gap keeps it from flapping.
@@ -33,7 +35,6 @@ HALF_LIFE = timedelta(days=1)
 LEAST_EVIDENCE = 3.0
 #: How far back the first count looks.
 _FIRST_LOOK = timedelta(hours=1)
-QUARANTINE = "quarantine:"
 
 
 class UnknownDecisionError(HomeostatError):
@@ -141,7 +142,7 @@ class ClarityFramework(Component):
 
     def is_quarantined(self, session: Session, component: str) -> bool:
         """Return whether the component may do nothing by itself for now."""
-        return controls.is_on(session, QUARANTINE + component)
+        return controls.is_on(session, controls.QUARANTINE + component)
 
     def note(
         self, session: Session, component: str, *, successes: int, failures: int, now: datetime
@@ -165,18 +166,25 @@ class ClarityFramework(Component):
         if row.quarantined_at is None and known and value < FLOOR:
             row.quarantined_at = now
             reason = f"trust {value:.2f} is below {FLOOR}"
-            controls.set_on(session, QUARANTINE + row.component, actor=_NAME, reason=reason)
+            controls.set_on(
+                session, controls.QUARANTINE + row.component, actor=_NAME, reason=reason
+            )
+            self._tell(session, row.component, value, on=True)
         elif row.quarantined_at is not None and value > RELEASE:
             row.quarantined_at = None
-            controls.lift(session, QUARANTINE + row.component)
+            controls.lift(session, controls.QUARANTINE + row.component)
+            self._tell(session, row.component, value, on=False)
+
+    def _tell(self, session: Session, component: str, trust: float, *, on: bool) -> None:
+        told: dict[str, JsonValue] = {"component": component, "on": on, "trust": trust}
+        events.tell(session, "quarantine.changed", told, publisher=_NAME, key=component)
 
     def probe(self, session: Session) -> Evidence:
         """Record and explain a decision, then distrust and trust a component; undo it all."""
         watch = Stopwatch()
         nonce = new_id()
         name, now = f"probe.{nonce}", utcnow()
-        undo = session.begin_nested()
-        try:
+        with undone(session):
             record = self.record(
                 session,
                 component=name,
@@ -193,8 +201,6 @@ class ClarityFramework(Component):
             low, quarantined = self.trust(session, name), self.is_quarantined(session, name)
             self.note(session, name, successes=20, failures=0, now=now)
             high, released = self.trust(session, name), not self.is_quarantined(session, name)
-        finally:
-            undo.rollback()
         explained = nonce in told and "says the same" in told and "a probe must work" in told
         return Evidence(
             claim="a decision is explained from its record, and trust follows proven work",

@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from pydantic import JsonValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -15,6 +16,8 @@ from homeostat.repair.confidence import Confidence, confidence, ranked
 from homeostat.store import audit, lessons, remedies
 from homeostat.store.lessons import Lesson
 from homeostat.store.repair import KnownFix
+from homeostat.supervision import events
+from homeostat.supervision.events import undone
 
 #: Outcomes within which the better of two rivals must have won (issue: within 30).
 PROBE_OUTCOMES = 30
@@ -71,6 +74,10 @@ class LearningIntegration(Component):
             payload={"won": now.won, "lost": now.lost, "mean": round(now.mean, 4)},
             result="done",
         )
+        told: dict[str, JsonValue] = {
+            "subject": subject, "trusted": now.trusted, "mean": now.mean,
+        }  # fmt: skip
+        events.tell(session, "trust.changed", told, publisher=self.spec.full_name, key=subject)
 
     def probe(self, session: Session) -> Evidence:
         """Let two remedies compete whose rates are known: the better one must win, and one that
@@ -80,20 +87,19 @@ class LearningIntegration(Component):
         chance = random.Random(PROBE_SEED)  # noqa: S311  # a simulation, not a secret
         tally = dict.fromkeys(PROBE_RATES, (0, 0))
         tries = dict.fromkeys(PROBE_RATES, 0)
-        savepoint = session.begin_nested()
-        for _ in range(PROBE_OUTCOMES):
-            self.learn(session, tally)
-            chosen = (self.prefer(session, list(PROBE_RATES)) or ["probe:none"])[0]
-            if chosen not in PROBE_RATES:
-                break
-            won, lost = tally[chosen]
-            worked = chance.random() < PROBE_RATES[chosen]
-            tally[chosen] = (won + worked, lost + (not worked))
-            tries[chosen] += 1
-        self.learn(session, {**tally, "probe:hopeless": (0, PROBE_OUTCOMES)})
-        order = self.prefer(session, ["probe:hopeless", "probe:bad", "probe:good"])
-        # What the probe played through is nobody's lesson.
-        savepoint.rollback()
+        with undone(session):
+            for _ in range(PROBE_OUTCOMES):
+                self.learn(session, tally)
+                chosen = (self.prefer(session, list(PROBE_RATES)) or ["probe:none"])[0]
+                if chosen not in PROBE_RATES:
+                    break
+                won, lost = tally[chosen]
+                worked = chance.random() < PROBE_RATES[chosen]
+                tally[chosen] = (won + worked, lost + (not worked))
+                tries[chosen] += 1
+            self.learn(session, {**tally, "probe:hopeless": (0, PROBE_OUTCOMES)})
+            order = self.prefer(session, ["probe:hopeless", "probe:bad", "probe:good"])
+            # What the probe played through is nobody's lesson.
         return Evidence(
             claim="the better of two remedies wins, and one that only fails is not offered",
             passed=order[:1] == ["probe:good"]

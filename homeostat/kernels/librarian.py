@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -13,7 +14,7 @@ from homeostat.component import Component, ComponentSpec, CycleResult, Evidence,
 from homeostat.store import library
 from homeostat.store.incidents import Incident
 from homeostat.store.library import Hit
-from homeostat.supervision import reading_room
+from homeostat.supervision import events, reading_room
 from homeostat.supervision.reading_room import Text
 
 #: The kinds that are read from files; each cycle makes the index the same as the files.
@@ -98,6 +99,9 @@ class Librarian(Component):
         indexed += self.index(session, _incidents(session))
         for source in vanished:
             self.remove(session, source)
+        if indexed or vanished:
+            told: dict[str, JsonValue] = {"indexed": indexed, "removed": len(vanished)}
+            events.tell(session, "library.changed", told, publisher=self.spec.full_name)
         return CycleResult(
             work=indexed + len(vanished),
             observed={"texts": len(texts), "indexed": indexed, "removed": len(vanished)},

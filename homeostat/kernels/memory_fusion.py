@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -23,6 +24,7 @@ from homeostat.store.library import Hit
 from homeostat.store.memories import Memory, Provenance
 from homeostat.store.remedies import RemedyRun, RunState
 from homeostat.store.repair import Repair
+from homeostat.supervision import events
 from homeostat.supervision.reading_room import Text
 
 #: How long a memory of each kind is kept after it was last touched. What worked is never
@@ -185,6 +187,9 @@ class MemoryFusion(Component):
                 payload={"count": forgotten},
                 result="done",
             )
+        if taken or forgotten:
+            told: dict[str, JsonValue] = {"taken": taken, "forgotten": forgotten}
+            events.tell(session, "memory.changed", told, publisher=self.spec.full_name)
         held = memories.count(session)
         return CycleResult(
             work=taken + forgotten,

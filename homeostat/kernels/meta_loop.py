@@ -21,7 +21,8 @@ from homeostat.store import audit, beat, tunings
 from homeostat.store.beat import BeatEntry
 from homeostat.store.checks import CheckRun
 from homeostat.store.tunings import Tuning, TuningState
-from homeostat.supervision import cadence
+from homeostat.supervision import cadence, events
+from homeostat.supervision.events import undone
 from homeostat.supervision.ports import Governance
 
 ACTOR = "kernels.meta_loop"
@@ -166,19 +167,23 @@ class MetaLoop(Component):
             payload={"why": tuning.why, **payload},
             result="done",
         )
+        told: dict[str, JsonValue] = {
+            "entry": tuning.name, "state": tuning.state,
+            "before": tuning.before, "after": tuning.after,
+        }  # fmt: skip
+        events.tell(session, "tuning.changed", told, publisher=ACTOR, key=tuning.name)
 
     def probe(self, session: Session) -> Evidence:
         """Tune two made-up loops, one that it helps and one that it does not, and undo it all."""
         watch = Stopwatch()
-        savepoint = session.begin_nested()
-        if (held := tunings.on_trial(session)) is not None:
-            # The system's own trial goes on when the savepoint is gone.
-            held.state = TuningState.KEPT
-            session.flush()
-        helped = self._play(session, run_s=0.2, missed_before=0.8, missed_after=0.0)
-        not_helped = self._play(session, run_s=0.2, missed_before=0.8, missed_after=0.8)
-        agreed = self._allowed(session, "probe")
-        savepoint.rollback()
+        with undone(session):
+            if (held := tunings.on_trial(session)) is not None:
+                # The system's own trial goes on when the savepoint is gone.
+                held.state = TuningState.KEPT
+                session.flush()
+            helped = self._play(session, run_s=0.2, missed_before=0.8, missed_after=0.0)
+            not_helped = self._play(session, run_s=0.2, missed_before=0.8, missed_after=0.8)
+            agreed = self._allowed(session, "probe")
         # In a mode in which nothing runs by itself, no change may even begin.
         expected: tuple[tuple[str, float], ...] = (("not proposed", 0.0), ("not proposed", 0.0))
         if agreed:

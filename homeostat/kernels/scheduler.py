@@ -13,7 +13,8 @@ from homeostat.component import Component, ComponentSpec, CycleResult, Evidence,
 from homeostat.errors import BrokerUnavailableError, HomeostatError
 from homeostat.store import beat
 from homeostat.store.beat import BeatEntry, BeatLock
-from homeostat.supervision import cadence
+from homeostat.supervision import cadence, events
+from homeostat.supervision.events import undone
 from homeostat.supervision.ports import Bus
 
 _NAME = "kernels.scheduler"
@@ -68,11 +69,10 @@ class SchedulerKernel(Component):
             raise ValueError(f"An interval below {SHORTEST_INTERVAL_S} s is refused.")
         row = beat.set_interval(session, entry, interval_s)
         session.flush()
-        bus: Bus = self.need("kernels.message_bus")
         payload: dict[str, JsonValue] = {
             "entry": entry, "interval_s": interval_s, "actor": actor,
         }  # fmt: skip
-        bus.publish("scheduler.changed", payload, publisher=_NAME, key=entry)
+        events.tell(session, "scheduler.changed", payload, publisher=_NAME, key=entry)
         return row
 
     def due(self, session: Session, start: datetime, end: datetime) -> dict[str, list[datetime]]:
@@ -90,12 +90,9 @@ class SchedulerKernel(Component):
         watch = Stopwatch()
         nonce = new_id()
         status = self.status(session)
-        undo = session.begin_nested()
-        try:
+        with undone(session):
             observed = self._contend(session, nonce) | self._change(session, nonce)
-        finally:
-            undo.rollback()
-        undone = self.status(session)
+        afterwards = self.status(session)
         keeps_up = not status.active or (
             status.behind_s is not None and status.behind_s < MOST_BEHIND_S
         )
@@ -112,7 +109,7 @@ class SchedulerKernel(Component):
             claim="one beat at a time with failover, and changed intervals change what is due",
             passed=all(observed[name] == value for name, value in expected.items())
             and keeps_up
-            and undone.holder == status.holder,
+            and afterwards.holder == status.holder,
             observed={
                 "nonce": nonce,
                 "active": status.active,

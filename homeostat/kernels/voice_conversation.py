@@ -24,6 +24,7 @@ from homeostat.store.conversations import Utterance
 from homeostat.store.decisions import DecisionRecord
 from homeostat.store.incidents import Incident
 from homeostat.supervision import speech
+from homeostat.supervision.events import undone
 from homeostat.supervision.overview import counts, overview
 from homeostat.supervision.ports import Governance
 
@@ -140,9 +141,8 @@ class VoiceConversation(Component):
         lacks = speech.missing()
         phrase = SPOKEN[utcnow().minute % len(SPOKEN)]
         heard = phrase if lacks else speech.hear(speech.say(phrase))
-        savepoint = session.begin_nested()
-        dialogue = self._dialogue(session)
-        savepoint.rollback()
+        with undone(session):
+            dialogue = self._dialogue(session)
         observed: dict[str, JsonValue] = {**dialogue, "speech": "works"}
         if lacks:
             observed["speech"] = f"text only: {' and '.join(lacks)} not installed"

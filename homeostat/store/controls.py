@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, String, bindparam, select
+from sqlalchemy import String, bindparam, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from homeostat.clock import utcnow
@@ -18,6 +18,8 @@ from homeostat.store.base import Base, UtcDateTime
 
 #: No new position is opened while this holds.
 TRADING_PAUSED = "trading.paused"
+#: Before a component's name: it may do nothing by itself for now (kernels.clarity_framework).
+QUARANTINE = "quarantine:"
 #: The emergency brake: it is read before any other rule, and no position is opened under it.
 BRAKE = "trading.brake"
 #: Trading runs with its most careful profile while this holds.
@@ -77,7 +79,7 @@ def holding(session: Session) -> frozenset[str]:
     return _holding(session.execute(_ALL).all())
 
 
-def _holding(rows: Iterable[Row[Any]]) -> frozenset[str]:
+def _holding(rows: Iterable[Any]) -> frozenset[str]:
     now = utcnow()
     return frozenset(row.name for row in rows if row.until is None or row.until > now)
 

@@ -1,22 +1,32 @@
-"""What the audit log and the incidents' timelines gain, as it happens.
+"""What the audit log, the incidents' timelines and the bus gain, as it happens.
 
-It is read from the database, which is the truth, so a broker that is away hides nothing.
+Acts and steps are read from the database, which is the truth, so a broker that is away hides none
+of them; what the kernels tell each other is heard on the bus.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import cast
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from homeostat import registry
+from homeostat.clock import utcnow
+from homeostat.errors import BrokerUnavailableError
 from homeostat.store.audit import AuditRow
 from homeostat.store.incidents import TimelineEntry
 from homeostat.store.models import async_session
+from homeostat.supervision.ports import Bus, Event
 
 #: A browser that reconnects after less than this misses nothing worth a page of its own.
 _MOST_A_LOOK = 100
+#: How far back the bus is looked at again.
+_AGAIN = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,29 @@ async def since(position: Position) -> News:
     """Return what came after `position`, at most a hundred of each kind."""
     async with async_session() as session:
         return await session.ask(lambda reading: _since(reading, position))
+
+
+class Ear:
+    """Hears what is told on the bus from now on, each event once."""
+
+    def __init__(self) -> None:
+        """Begin now."""
+        self._since = utcnow()
+        self._heard: dict[str, datetime] = {}
+
+    async def hear(self) -> list[Event]:
+        """Return what was told since the last look; nothing while the bus is away."""
+        bus = cast("Bus", registry.find("kernels.message_bus"))
+        try:
+            found = await asyncio.to_thread(bus.happened, self._since)
+        except BrokerUnavailableError:
+            return []
+        news = [event for event in found if event.id not in self._heard]
+        self._heard |= {event.id: event.at for event in news}
+        # Two clocks and a late look: the last seconds are looked at again, and known by their ids.
+        self._since = max(self._since, utcnow() - _AGAIN)
+        self._heard = {one: at for one, at in self._heard.items() if at >= self._since - _AGAIN}
+        return news
 
 
 def _newest(session: Session) -> Position:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from pydantic import JsonValue
@@ -46,13 +47,46 @@ class AuditLog(Protocol):
         """Append one row in the caller's transaction and return it."""
 
 
+class Event(Protocol):
+    """What was published."""
+
+    @property
+    def id(self) -> str:
+        """The same id where it was published twice."""
+
+    @property
+    def topic(self) -> str:
+        """The topic."""
+
+    @property
+    def publisher(self) -> str:
+        """Who told it."""
+
+    @property
+    def at(self) -> datetime:
+        """When."""
+
+    @property
+    def payload(self) -> Mapping[str, JsonValue]:
+        """What the topic declares, and more."""
+
+
 class Bus(Protocol):
     """What is asked of `kernels.message_bus`."""
 
     def publish(
-        self, topic: str, payload: Mapping[str, JsonValue], *, publisher: str, key: str = ""
+        self,
+        topic: str,
+        payload: Mapping[str, JsonValue],
+        *,
+        publisher: str,
+        key: str = "",
+        event_id: str = "",
     ) -> object:
         """Publish one event; raises TopicRefusedError, or BrokerUnavailableError."""
+
+    def happened(self, since: datetime) -> Sequence[Event]:
+        """Return what was published since then, oldest first."""
 
     # A consumer is used within the one function that asks for it, by its own methods.
     def subscribe(self, topic: str, group: str, consumer: str) -> Any:

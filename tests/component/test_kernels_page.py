@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.component.test_honesty import KERNELS
-from tests.kernels_page import MEASURED, PAGE, boot_table, page, published, without_boot
+from tests.kernels_page import HEARS_ALL, MEASURED, PAGE, boot_table, page, published, without_boot
 
 
 def test_the_page_says_what_the_source_says() -> None:
@@ -38,4 +38,4 @@ def test_a_failed_boot_is_shown_as_that() -> None:
 
 @pytest.mark.parametrize("topic", ["health.heartbeat_gap", "beat.missed"])
 def test_the_page_knows_who_takes_an_event_up(topic: str) -> None:
-    assert published("kernels.health_monitor")[topic] == {"kernels.trigger_mesh"}
+    assert published("kernels.health_monitor")[topic] == {"kernels.trigger_mesh", HEARS_ALL}

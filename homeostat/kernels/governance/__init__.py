@@ -26,6 +26,8 @@ from homeostat.settings import Mode
 from homeostat.store import approvals, controls, track_records
 from homeostat.store.approvals import Approval, ApprovalError, ApprovalState
 from homeostat.store.audit import AuditRow
+from homeostat.supervision import events
+from homeostat.supervision.events import undone
 from homeostat.supervision.ports import AuditLog, Decision
 
 __all__ = ["Decision", "Governance", "PolicyError"]
@@ -93,13 +95,18 @@ class Governance(Component):
         )
         if verdict is Verdict.ALLOW and rule is not None:
             # Freeze and budget come last: what is not allowed anyway must not count.
-            verdict, reason = self._held_back(session, action, rule) or (verdict, reason)
+            held_back = self._held_back(session, action, actor, rule)
+            verdict, reason = held_back or (verdict, reason)
         name = rule.name if rule else ""
         return Decision(verdict is Verdict.ALLOW, verdict is Verdict.APPROVE, reason, name)
 
-    def _held_back(self, session: Session, action: str, rule: Rule) -> tuple[Verdict, str] | None:
+    def _held_back(
+        self, session: Session, action: str, actor: str, rule: Rule
+    ) -> tuple[Verdict, str] | None:
         if controls.is_on(session, FREEZE):
             return Verdict.APPROVE, "changes are frozen"
+        if controls.is_on(session, controls.QUARANTINE + actor):
+            return Verdict.APPROVE, f"{actor} is quarantined: what it did of late failed too often"
         if rule.most_per_hour is None:
             return None
         lately = session.scalar(
@@ -141,7 +148,7 @@ class Governance(Component):
         if rule is None or rule.verdict is Verdict.REFUSE:
             raise ApprovalError(f"Policy refuses {action} by {actor}; no approval can allow it.")
         hours = timedelta(hours=self.policy().approval_valid_hours)
-        return approvals.request(
+        asked = approvals.request(
             session,
             action=action,
             subject=subject,
@@ -150,6 +157,13 @@ class Governance(Component):
             plan=plan,
             valid_for=hours,
         )
+        told: dict[str, JsonValue] = {
+            "approval": asked.id, "action": action, "subject": subject, "by": actor,
+        }  # fmt: skip
+        events.tell(
+            session, "approval.requested", told, publisher=_NAME, key=asked.id, once=asked.id
+        )
+        return asked
 
     def approve(self, session: Session, approval_id: str, *, by: str, reason: str = "") -> None:
         """Approve, once; raises ApprovalError where it is decided, expired or unknown."""
@@ -172,6 +186,8 @@ class Governance(Component):
             decision=reason[:64],
             payload={"reason": reason},
         )
+        told: dict[str, JsonValue] = {"approval": approval_id, "approved": approve, "by": by}
+        events.tell(session, "approval.decided", told, publisher=_NAME, key=approval_id)
 
     def use(
         self, session: Session, approval_id: str, *, action: str, subject: str, actor: str
@@ -205,11 +221,8 @@ class Governance(Component):
     def probe(self, session: Session) -> Evidence:
         """Rule on three actions and take one approval through its life, then undo it all."""
         watch = Stopwatch()
-        seen = session.begin_nested()
-        try:
+        with undone(session):
             observed = self._rulings(session) | self._life_of_an_approval(session)
-        finally:
-            seen.rollback()
         expected = self._expected_rulings() | {
             "used_before_decision": False,
             "used": self.mode is not Mode.OFF,

@@ -15,9 +15,10 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
+from homeostat.errors import BrokerUnavailableError
 from homeostat.settings import Settings
 from homeostat.store.jobs import OPEN_STATES, Job
-from homeostat.supervision import poison
+from homeostat.supervision import depths, poison
 from homeostat.supervision.processes import (
     ProcessControlError,
     SupervisorProcesses,
@@ -108,17 +109,30 @@ def _queues(settings: Settings, unmeasured: dict[str, str]) -> Figures:
             for queue in poison.QUEUES:
                 for key in (queue, *(f"{queue}{_SEPARATOR}{step}" for step in _STEPS)):
                     pipe.llen(key)
-            depths = pipe.execute()
+            lengths = pipe.execute()
     except poison.NoRedisBrokerError:
-        unmeasured["queues"] = "the broker is no Redis; its own tools show the depths"
-        return figures
+        return _queues_of_another_broker(unmeasured)
     except (RedisError, OSError) as error:
         unmeasured["queues"] = f"the broker does not answer: {error}"
         return figures
     steps = len(_STEPS) + 1
     for number, queue in enumerate(poison.QUEUES):
-        figures[f"queue:{queue}", "depth"] = sum(depths[number * steps : (number + 1) * steps])
+        figures[f"queue:{queue}", "depth"] = sum(lengths[number * steps : (number + 1) * steps])
     return figures
+
+
+def _queues_of_another_broker(unmeasured: dict[str, str]) -> Figures:
+    start = time.perf_counter()
+    try:
+        found = depths.ask()
+    except BrokerUnavailableError as error:
+        unmeasured["queues"] = f"the broker does not answer: {error}"
+        return {}
+    if found is None:
+        unmeasured["queues"] = "only a worker can ask a broker that is no Redis"
+        return {}
+    figures: Figures = {(f"queue:{name}", "depth"): float(n) for name, n in found.items()}
+    return {**figures, ("broker", "ping_s"): time.perf_counter() - start}
 
 
 def of_database(session: Session, settings: Settings) -> Figures:

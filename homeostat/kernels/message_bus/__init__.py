@@ -57,9 +57,17 @@ class MessageBus(Component):
     )
 
     def publish(
-        self, topic: str, payload: Mapping[str, JsonValue], *, publisher: str, key: str = ""
+        self,
+        topic: str,
+        payload: Mapping[str, JsonValue],
+        *,
+        publisher: str,
+        key: str = "",
+        event_id: str = "",
     ) -> Event:
         """Publish one event; events of one key keep their order.
+
+        `event_id` is for what may be published twice, so that a consumer can tell.
 
         Raises TopicRefusedError (and counts it) where the topic does not declare this publisher
         or payload, BrokerUnavailableError where the server does not answer.
@@ -70,7 +78,7 @@ class MessageBus(Component):
             with unavailable_named():
                 redis.client().hincrby(_COUNTS, f"refused:{publisher}", 1)
             raise
-        event = Event(new_id(), topic, publisher, key, utcnow(), dict(payload))
+        event = Event(event_id or new_id(), topic, publisher, key, utcnow(), dict(payload))
         partition = zlib.crc32(key.encode()) % declared.partitions
         with unavailable_named():
             redis.client().xadd(stream(topic, partition), encode(event))  # type: ignore[arg-type]  # the stub's dict is invariant
@@ -96,6 +104,13 @@ class MessageBus(Component):
                 )
                 found += [(event.id, event) for _, f in entries for event in [decode(topic, f)]]
         return [event for _, event in sorted(found, key=lambda pair: pair[0])][:limit]
+
+    def happened(self, since: datetime) -> list[Event]:
+        """Return what was published since then on every topic but the bus's own, oldest first."""
+        with unavailable_named():
+            there = {topic for topic, _ in _streams() if not topic.startswith("bus.")}
+        found = [event for topic in sorted(there) for event in self.replay(topic, since)]
+        return sorted(found, key=lambda event: event.at)
 
     def dead_letters(self, topic: str, *, limit: int = 100) -> list[dict[str, Any]]:
         """Return the topic's dead letters, newest first: the event, its group and attempts."""

@@ -25,7 +25,7 @@ from homeostat.repair.remedy import Cause, Plan, RemedyOutcome, nothing_done, pe
 from homeostat.settings import settings
 from homeostat.store import controls, database, jobs, remedies
 from homeostat.store.remedies import RemedyRun, RunState
-from homeostat.supervision import processes
+from homeostat.supervision import events, processes
 from homeostat.supervision.drill import DrillProcess
 from homeostat.supervision.ports import AuditLog, Governance
 from homeostat.supervision.processes import ProcessControl
@@ -131,6 +131,10 @@ class SelfHealing(Component):
         run.evidence = {"steps": list(outcome.evidence)}
         payload: dict[str, JsonValue] = {"run": run.id, "acted": outcome.acted}
         self._audit(session, plan.cause, plan.playbook, run.state, payload)
+        told: dict[str, JsonValue] = {
+            "run": run.id, "playbook": run.playbook, "component": run.component, "state": run.state,
+        }  # fmt: skip
+        events.tell(session, "remedy.ended", told, publisher=ACTOR, key=run.component)
 
     def request(
         self, session: Session, playbook: str, *, component: str, asked_by: str, target: str = ""

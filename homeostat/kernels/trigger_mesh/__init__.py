@@ -25,6 +25,7 @@ from homeostat.kernels.trigger_mesh.observers import Facts, Observation
 from homeostat.kernels.trigger_mesh.rules import Rule, RuleError, filled, load, refuse_unfed
 from homeostat.store import firings, jobs
 from homeostat.store.firings import Firing
+from homeostat.supervision.events import undone
 from homeostat.supervision.ports import Bus
 
 __all__ = ["Rule", "RuleError", "TriggerMesh"]
@@ -157,9 +158,7 @@ class TriggerMesh(Component):
             task="upkeep.sweep",
             cooldown_s=60,
         )
-        sends = len(session.info.get("jobs_to_send", ()))
-        undo = session.begin_nested()
-        try:
+        with undone(session):
             payload: dict[str, JsonValue] = {"kind": nonce, "subject": nonce}
             first = self.handle(session, [planted], "observation.made", f"{nonce}-1", payload)
             again = self.handle(session, [planted], "observation.made", f"{nonce}-1", payload)
@@ -169,10 +168,6 @@ class TriggerMesh(Component):
             )
             job = session.get(jobs.Job, first[0].job_id) if first else None
             fired = job is not None and dict(job.kwargs["event"]) == payload
-        finally:
-            undo.rollback()
-            # The planted job is gone with the savepoint, and must not be sent.
-            del session.info.get("jobs_to_send", [])[sends:]
         unfed = self._refuses_unfed()
         held = [one.held_back for one in cooled]
         return Evidence(

@@ -9,19 +9,22 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
+from homeostat.settings import VenueName, settings
 from homeostat.store import audit, beat, checks
 from homeostat.store.audit import AuditHead, AuditRow
 from homeostat.store.chain import raw_rows, verify_chain
 from homeostat.store.checks import CheckRun
 from homeostat.store.incidents import Incident
 from homeostat.store.repair import KnownFix, Repair
-from homeostat.store.trading import Position
+from homeostat.store.trading import Order, Position
 from homeostat.supervision import cadence
 
 #: How many of the audit log's last rows are held to the chain each cycle.
 TAIL = 200
 #: An entry that missed its newest so many ticks no longer fires.
 SILENT_TICKS = 3
+#: Sizes that differ by less are the same: sums of floats.
+SAME_SIZE = 1e-9
 #: A tick is not missing before this, in seconds: it may still be on its way.
 GRACE_S = 30.0
 
@@ -48,6 +51,28 @@ def open_positions_are_whole(session: Session) -> list[str]:
         )
     )
     return [f"position {one} in {symbol} has no quantity, price or side" for one, symbol in rows]
+
+
+def orders_are_positions(session: Session) -> list[str]:
+    """What was filled for an open position is what is held: no exposure without its orders.
+
+    An outside venue's own holdings are the truth, and `trading.flow.reconcile` adopts them, so
+    only the paper venue owes this.
+    """
+    if settings().venue is not VenueName.PAPER:
+        return []
+    filled = func.coalesce(func.sum(Order.side * Order.quantity), 0.0)
+    rows = session.execute(
+        select(Position.id, Position.symbol, Position.side * Position.quantity, filled)
+        .outerjoin(Order, (Order.decision_id == Position.decision_id) & (Order.state == "FILLED"))
+        .where(Position.closed_at.is_(None))
+        .group_by(Position.id, Position.symbol, Position.side, Position.quantity)
+    )
+    return [
+        f"position {one} holds {held:g} of {symbol}, and its filled orders add up to {orders:g}"
+        for one, symbol, held, orders in rows
+        if abs(held - orders) > SAME_SIZE * max(abs(held), abs(orders))
+    ]
 
 
 def chain_is_intact(session: Session) -> list[str]:
@@ -111,6 +136,7 @@ def _beat_was_alive(runs: Sequence[CheckRun], start: datetime, end: datetime) ->
 INVARIANTS: Mapping[str, Invariant] = {
     "one direction per symbol": one_direction_per_symbol,
     "open positions are whole": open_positions_are_whole,
+    "orders are positions": orders_are_positions,
     "audit chain intact": chain_is_intact,
     "no incident without signature": no_incident_without_signature,
     "no fix without proof": no_fix_without_proof,

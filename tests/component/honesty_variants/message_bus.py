@@ -13,16 +13,28 @@ from homeostat.store import redis
 
 class PublishesNothing(MessageBus):
     def publish(
-        self, topic: str, payload: Mapping[str, Any], *, publisher: str, key: str = ""
+        self,
+        topic: str,
+        payload: Mapping[str, Any],
+        *,
+        publisher: str,
+        key: str = "",
+        event_id: str = "",
     ) -> Event:
-        return Event(new_id(), topic, publisher, key, utcnow(), dict(payload))
+        return Event(event_id or new_id(), topic, publisher, key, utcnow(), dict(payload))
 
 
 class RefusesNobody(MessageBus):
     def publish(
-        self, topic: str, payload: Mapping[str, Any], *, publisher: str, key: str = ""
+        self,
+        topic: str,
+        payload: Mapping[str, Any],
+        *,
+        publisher: str,
+        key: str = "",
+        event_id: str = "",
     ) -> Event:
-        del publisher
+        del publisher, event_id
         return super().publish(topic, payload, publisher="kernels.message_bus", key=key)
 
 

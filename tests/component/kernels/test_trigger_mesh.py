@@ -15,6 +15,7 @@ from homeostat.incidents.failure import Failure, Source
 from homeostat.incidents.recognition import report
 from homeostat.kernels import infrastructure_manager
 from homeostat.kernels.trigger_mesh import Rule, RuleError, TriggerMesh, observers
+from homeostat.repair.remedy import Cause
 from homeostat.settings import settings
 from homeostat.store import checks, database, figures, redis
 from homeostat.store.embedded import EmbeddedServer
@@ -22,7 +23,9 @@ from homeostat.store.firings import Firing
 from homeostat.store.incidents import Incident
 from homeostat.store.jobs import Job
 from homeostat.store.trading import ModelAlias, ModelArtifact
+from homeostat.supervision.events import PUBLISH
 from homeostat.testing import check_contract
+from tasks.upkeep import publish as publish_event
 
 Patch = pytest.MonkeyPatch
 
@@ -133,6 +136,37 @@ def predictive(_patch: Patch, _folder: Path) -> None:
             kernel._tell(notice)
 
 
+def _tell_what_was_written() -> None:
+    """Do what a worker does with the outbox: put its events on the bus."""
+    with database.reading() as session:
+        waiting = session.scalars(select(Job).where(Job.task == PUBLISH, Job.state == "pending"))
+        asked = [(job.id, dict(job.kwargs)) for job in waiting]
+    for job_id, kwargs in asked:
+        publish_event(**kwargs, job_id=job_id)
+
+
+def remedies_that_do_not_last(_patch: Patch, _folder: Path) -> None:
+    healer: Any = registry.find("kernels.self_healing")
+    for number in range(3):
+        cause = Cause(f"i-{number}:1", "kernels.no_such", "ProbeFailedError", utcnow())
+        assert not healer.remedy(cause).verified
+    _tell_what_was_written()
+
+
+def trust_withdrawn(_patch: Patch, _folder: Path) -> None:
+    learner: Any = registry.find("kernels.learning_integration")
+    with database.transaction() as session:
+        learner.learn(session, {"playbook:hopeless": (0, 30)})
+    _tell_what_was_written()
+
+
+def quarantined(_patch: Patch, _folder: Path) -> None:
+    clarity: Any = registry.find("kernels.clarity_framework")
+    with database.transaction() as session:
+        clarity.note(session, "kernels.meta_loop", successes=0, failures=9, now=utcnow())
+    _tell_what_was_written()
+
+
 TRIGGERS: dict[str, tuple[Callable[[Patch, Path], None], str]] = {
     "heartbeat gap": (heartbeat_gap, "HeartbeatGap"),
     "queue spike": (queue_spike, "QueueSpike"),
@@ -143,6 +177,9 @@ TRIGGERS: dict[str, tuple[Callable[[Patch, Path], None], str]] = {
     "code diff": (code_diff, "CodeChanged"),
     "live error feed": (error_feed, "ErrorStorm"),
     "telemetry drift": (telemetry_drift, "TelemetryDrift"),
+    "remedies that do not last": (remedies_that_do_not_last, "RemedyDoesNotLast"),
+    "a remedy that is not trusted any more": (trust_withdrawn, "TrustWithdrawn"),
+    "a component that may not act by itself": (quarantined, "Quarantined"),
     "predictive: what will run out": (predictive, "ResourceForecast"),
 }
 

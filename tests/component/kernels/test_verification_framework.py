@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from homeostat import registry
 from homeostat.clock import utcnow
@@ -21,6 +21,7 @@ from homeostat.settings import settings
 from homeostat.store import audit, controls, database
 from homeostat.store.contracts import ActionContract
 from homeostat.store.repair import KnownFix
+from homeostat.store.trading import Order, Position, client_order_id
 from homeostat.testing import check_contract
 
 POLICY = """
@@ -177,6 +178,36 @@ def break_position() -> None:
         session.add(hollow)
 
 
+def _filled(position: Position, kind: str, side: int, quantity: float) -> Order:
+    return Order(
+        client_id=client_order_id(position.decision_id, kind), decision_id=position.decision_id,
+        book=position.book, symbol=position.symbol, kind=kind, side=side, quantity=quantity,
+        reduce_only=side != position.side, state="FILLED", price=1.0,
+    )  # fmt: skip
+
+
+def held_by_its_orders() -> None:
+    """Open with 2, add 1, take 2 off: 1 is held."""
+    position = _position("SOL", -1)
+    with database.transaction() as session:
+        session.add_all([
+            position, _filled(position, "ENTRY", -1, 2.0), _filled(position, "ADD1", -1, 1.0),
+            _filled(position, "PARTIAL", 1, 2.0),
+        ])  # fmt: skip
+
+
+def break_exposure() -> None:
+    held_by_its_orders()
+    with database.transaction() as session:
+        session.execute(update(Position).values(quantity=1.5))
+
+
+def test_positions_that_their_orders_add_up_to_hold(framework: VerificationFramework) -> None:
+    held_by_its_orders()
+    with database.reading() as session:
+        assert framework.broken(session) == {}
+
+
 def break_chain() -> None:
     with database.transaction() as session:
         for _ in range(3):
@@ -199,6 +230,7 @@ def break_proof() -> None:
     [
         (break_direction, "holds BTC long and short"),
         (break_position, "position .* in ETH"),
+        (break_exposure, r"holds -1.5 of SOL, and its filled orders add up to -1"),
         (break_chain, "row 2 of the audit log"),
         (break_proof, "has no proof"),
     ],
