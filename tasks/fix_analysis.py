@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic import JsonValue
@@ -19,7 +20,7 @@ from homeostat.clock import utcnow
 from homeostat.incidents import background, lifecycle
 from homeostat.incidents.lifecycle import State
 from homeostat.repair import analysis, claims, story
-from homeostat.repair.analysis import Route
+from homeostat.repair.analysis import Analysis, Route
 from homeostat.repair.remedy import Cause, RemedyOutcome, cause_of
 from homeostat.store import jobs
 from homeostat.store.database import reading
@@ -85,18 +86,20 @@ def analyse(
     if cause is None:
         return
     with reading() as session:
+        begun = claims.begun(session, lifecycle.find(session, incident_id))
         found = analysis.analyse(session, incident_id)
-        in_repair = claims.begun(session, lifecycle.find(session, incident_id))
-    reasons: list[str] = []
-    if not in_repair:
+    if begun is not None:
+        found = Analysis(Route.REPLAY, "it goes on", Path(begun.repository), begun.command)
+    else:
         _look_around(self, incident_id)
-    if found.route is not Route.REPLAY and not in_repair:
+    reasons: list[str] = []
+    if found.route is not Route.REPLAY:
         outcome = self_healing().remedy(cause)
         if outcome.verified:
             _end(self, incident_id, job_id, State.RESOLVED, _told(outcome))
             return
         reasons.append(outcome.escalate_reason)
-    if found.repository is None or not found.command:
+    if found.repository is None:
         reasons.append(found.reason)
     else:
         standing = coding_agent().pursue(incident_id, found.repository, found.command)
@@ -107,8 +110,7 @@ def analyse(
             _end(self, incident_id, job_id, None, {})
             return
         reasons.append(standing.reason)
-    detail: dict[str, JsonValue] = {"reason": "; ".join(reasons)}
-    _end(self, incident_id, job_id, State.ESCALATED, detail)
+    _end(self, incident_id, job_id, State.ESCALATED, {"reason": "; ".join(reasons)})
 
 
 def _begin(task: AnalysisTask, incident_id: str, job_id: str | None) -> Cause | None:

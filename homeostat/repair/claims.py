@@ -77,10 +77,9 @@ def hold(session: Session, claim: str) -> Repair | None:
     return row
 
 
-def begun(session: Session, incident: Incident) -> bool:
-    """Whether a repair of the incident's present opening was begun, by whomever."""
-    found = session.scalar(select(Repair.id).where(Repair.claim == claim_of(incident)))
-    return found is not None
+def begun(session: Session, incident: Incident) -> Repair | None:
+    """Return the repair of the incident's present opening where one was begun, by whomever."""
+    return session.scalar(select(Repair).where(Repair.claim == claim_of(incident)))
 
 
 def is_held(repair: Repair) -> bool:

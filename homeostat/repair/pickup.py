@@ -7,14 +7,17 @@ import os
 import socket
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from homeostat.clock import from_iso, utcnow
+from homeostat.incidents.lifecycle import State
 from homeostat.repair.story import tell
 from homeostat.settings import settings
 from homeostat.store import database
+from homeostat.store.incidents import Incident
 from homeostat.store.repair import Repair
 from homeostat.supervision import renewal
 from homeostat.supervision.renewal import Renewal, Revision
@@ -25,6 +28,8 @@ log = logging.getLogger(__name__)
 STRAGGLERS = timedelta(seconds=2)
 #: Where no process said that it took the code up, it is taken to be in force after this.
 UNSEEN = timedelta(seconds=15)
+#: How long a process may take to end what it is at and to start again with the new code.
+LONGEST_WAIT = timedelta(minutes=2)
 
 
 def follow(modules: Iterable[str], since: datetime, role: str) -> Renewal:
@@ -33,11 +38,12 @@ def follow(modules: Iterable[str], since: datetime, role: str) -> Renewal:
     `modules` name the code, `since` is when this process began to read it. To be called in a
     worker's main process, once it is ready.
     """
-    folders = renewal.git_folders(modules)
+    names = set(modules)
+    folders = renewal.git_folders(names)
     repository = settings().repository
     if repository is not None and renewal.runs_from(repository):
         folders |= {folder for folder in [renewal.git_folder_of(repository)] if folder}
-    following = Renewal(folders, since)
+    following = Renewal(folders, since, names)
     for seen in following.running():
         if seen.at <= since:
             _note(seen, role)
@@ -65,13 +71,27 @@ def note(session: Session, seen: Revision, who: str) -> bool:
     seconds = round((now - seen.at).total_seconds(), 2)
     taken_up = {"who": who, "at": now.isoformat(), "seconds": seconds}
     repair.watch = {**repair.watch, "taken_up": [*repair.watch.get("taken_up", []), taken_up]}
+    incident = session.get(Incident, repair.incident_id)
+    if incident is not None and incident.state == State.VERIFYING:
+        # Runs of the old code prove nothing of the new.
+        incident.healthy_runs = 0
     tell(repair, f"the new code runs {seconds} s after the commit", who)
     return True
 
 
-def in_force_since(repair: Repair) -> datetime | None:
-    """Return the moment from which failures are the new code's; None before it was applied."""
+def in_force_since(repair: Repair, now: datetime) -> datetime | None:
+    """Return the moment from which failures are the new code's; None while old code still runs.
+
+    A process that has not taken the fix up after the longest wait is waited for no longer.
+    """
+    if repair.applied_at is None:
+        return None
+    landed_at = from_iso(repair.watch["landed_at"]) if "landed_at" in repair.watch else None
+    folder = renewal.git_folder_of(Path(repair.repository))
+    waits = now < repair.applied_at + LONGEST_WAIT
+    if waits and folder and landed_at and renewal.lagging(folder, landed_at):
+        return None
     taken_up = [from_iso(one["at"]) for one in repair.watch.get("taken_up", [])]
     if taken_up:
         return max(taken_up) + STRAGGLERS
-    return repair.applied_at + UNSEEN if repair.applied_at else None
+    return repair.applied_at + UNSEEN

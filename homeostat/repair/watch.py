@@ -11,18 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from pydantic import JsonValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from homeostat.incidents.failure import Source
-from homeostat.repair.pickup import UNSEEN, in_force_since
+from homeostat.repair.pickup import in_force_since
 from homeostat.store.beat import BeatEntry
 from homeostat.store.checks import CheckRun
 from homeostat.store.incidents import Incident
 from homeostat.store.repair import Repair
+from homeostat.supervision import renewal
 
 #: Between two looks; the sweeper, which finds the due row, comes as often.
 LOOK_EVERY = timedelta(seconds=5)
@@ -55,30 +56,34 @@ def has_probe(session: Session, component: str) -> bool:
     )
 
 
-def end_of(session: Session, component: str, applied_at: datetime) -> datetime:
-    """Return until when the proof must have come: pick-up, and one probe interval."""
-    return applied_at + UNSEEN + timedelta(seconds=interval_s(session, component))
-
-
 def look(session: Session, repair: Repair, incident: Incident, now: datetime) -> Sight:
     """Say whether the fix of an incident stands; the command's replay is in the row already."""
-    since = in_force_since(repair) or now
+    since = in_force_since(repair, now)
     replay, behind = repair.watch.get("replay", ""), repair.watch.get("behind", "")
     if replay or behind:
         return Sight(False, replay or behind)
+    if refused := _refused(repair):
+        return Sight(False, refused)
+    if since is None:
+        return Sight(None, "the old code still runs")
     if incident.last_seen_at > since:
         return Sight(False, f"the failure came back at {incident.last_seen_at.isoformat()}")
     if harmed := _harmed(session, repair, incident, since):
         return Sight(False, f"{harmed} opened in code that the fix changed")
-    lived = _lived(session, incident, since)
+    lived = _lived(session, incident, since) if now >= since else None
     if lived is not None:
         return lived
-    if now < end_of(session, incident.component, repair.applied_at or now):
+    if now < since + timedelta(seconds=interval_s(session, incident.component)):
         return Sight(None, "nothing ran with the new code yet")
     if has_probe(session, incident.component):
         return Sight(False, "no probe of the component passed within one interval")
     return Sight(True, "the command passes; the task was not asked for within the interval",
                  {"task_ran": False})  # fmt: skip
+
+
+def _refused(repair: Repair) -> str:
+    folder = renewal.git_folder_of(Path(repair.repository))
+    return renewal.refusal(folder, repair.commit) if folder else ""
 
 
 def _harmed(session: Session, repair: Repair, incident: Incident, since: datetime) -> str:

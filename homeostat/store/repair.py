@@ -54,7 +54,7 @@ class Repair(Base):
     attempt_id: Mapped[str] = mapped_column(String(36), default="")
     approval_id: Mapped[str] = mapped_column(String(36), default="")
     applied_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    #: What was seen since it was applied; `until` is when the watch ends.
+    #: What was seen since it was applied, and how the watch ended.
     watch: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
 
 

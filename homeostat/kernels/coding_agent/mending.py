@@ -13,7 +13,6 @@ from enum import StrEnum
 from pathlib import Path
 
 from pydantic import JsonValue
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
@@ -21,14 +20,14 @@ from homeostat.errors import HomeostatError
 from homeostat.incidents import budgets, lifecycle
 from homeostat.incidents.lifecycle import State
 from homeostat.kernels.coding_agent import record
+from homeostat.kernels.coding_agent.committing import committed, landed_at, undone_by_others
 from homeostat.kernels.coding_agent.record import ACTOR
-from homeostat.repair import claims, watch
+from homeostat.repair import claims
 from homeostat.repair.agent import Apply, Options, RepairOutcome, Status
-from homeostat.repair.apply import REPAIR, ApplyError, commit_changes, find_commit, fix_message
+from homeostat.repair.apply import ApplyError
 from homeostat.repair.claims import WORKING
 from homeostat.repair.governance import Ruling
 from homeostat.repair.knowledge import Knowledge
-from homeostat.repair.tree import Tree, digest
 from homeostat.settings import Mode, Settings
 from homeostat.store import database, jobs
 from homeostat.store.incidents import Incident
@@ -152,7 +151,7 @@ class Mending:
         if not allowed:
             self._ask_a_person(session, repair, incident, State.AWAITING_APPROVAL, reason)
             return
-        if _undone_by_others(session, incident, repair):
+        if undone_by_others(session, incident, repair):
             # The failure is back because the fix is gone, so the fix is not to blame.
             budgets.close(session, budgets.scopes_of(incident)[0])
         budget = budgets.take(session, incident)
@@ -229,8 +228,7 @@ class Mending:
                 return row
             row.status, row.commit, row.applied_at = Status.APPLIED.value, commit, utcnow()
             incident = lifecycle.find(session, row.incident_id)
-            until = watch.end_of(session, incident.component, row.applied_at)
-            row.watch = {**row.watch, "until": until.isoformat()}
+            row.watch = {**row.watch, "landed_at": landed_at(row).isoformat()}
             if row.attempt_id:
                 budgets.note_applied(session, row.attempt_id)
             lifecycle.transition(
@@ -256,43 +254,6 @@ class Mending:
         )  # fmt: skip
         record.step(session, self.clarity, row, "not_applied", rule="preimages", outcome=reason)
         return row
-
-
-def committed(repair: Repair) -> str:
-    """Return the commit of a repair's patch, made where there is none yet; raises ApplyError."""
-    repository = Path(repair.repository)
-    if known := find_commit(repository, REPAIR, repair.id):
-        return known
-    now = Tree(repository)
-    for path, old in repair.preimages.items():
-        if digest(now.read(path)) != old:
-            raise ApplyError(f"{path} has changed since the patch was proven; run the fix again.")
-    fix = repair.outcome["fix"]
-    message = fix_message(
-        repair.id,
-        fix["title"],
-        repair.outcome["failure"],
-        incident_id=repair.incident_id,
-        approved_by="" if repair.decided_by == ACTOR else repair.decided_by,
-        proof=[(one["name"], one["detail"]) for one in fix["proof"]["steps"]],
-    )
-    return commit_changes(repository, repair.changes, message)
-
-
-def _undone_by_others(session: Session, incident: Incident, repair: Repair) -> bool:
-    """Whether the last fix of the incident stood, and somebody changed its files since."""
-    last = session.scalar(
-        select(Repair)
-        .where(Repair.incident_id == incident.id, Repair.id != repair.id)
-        .order_by(Repair.created_at.desc())
-        .limit(1)
-    )
-    if last is None or last.watch.get("ended", {}).get("how") != "stands":
-        return False
-    now = Tree(Path(last.repository))
-    return last.status == Status.APPLIED and any(
-        now.read(path) != text for path, text in last.changes.items()
-    )
 
 
 def _again(repair: Repair) -> Repair:

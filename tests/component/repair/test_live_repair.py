@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from homeostat.incidents.recovery import healthy_run
 from homeostat.repair import analysis
 from homeostat.repair.knowledge import Knowledge
 from homeostat.repair.sandbox import Isolation, detect_isolation
@@ -23,6 +22,7 @@ from tests.component.repair.live_scenes import (
     break_again,
     now_of,
     repair_of,
+    runs_well,
     states,
     strike,
 )
@@ -53,11 +53,6 @@ def repository(
 
 def analyse(incident: Incident) -> None:
     fix_analysis.analyse(incident_id=incident.id, job_id=analysis_job(incident))
-
-
-def runs_well(incident: Incident) -> None:
-    with database.transaction() as session:
-        healthy_run(session, incident.component)
 
 
 def test_a_failing_task_is_mended_and_resolved_once_it_ran_with_the_new_code(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import MappingProxyType
 
 import pytest
@@ -21,6 +23,7 @@ from homeostat.store.beat import SHIPPED, BeatEntry
 from homeostat.store.checks import CheckRun
 from homeostat.store.incidents import Incident
 from homeostat.store.repair import Repair
+from homeostat.supervision import renewal
 from homeostat.supervision.renewal import Revision
 from tests.component.repair.live_scenes import strike
 
@@ -50,8 +53,8 @@ def applied(
         session.add(repair)
         session.flush()
         pickup.note(session, Revision("abc", at), "worker@here")
-        repair.watch["taken_up"][0]["at"] = at.isoformat()
-        repair.watch = dict(repair.watch)
+        [taken_up] = repair.watch["taken_up"]
+        repair.watch = {**repair.watch, "taken_up": [{**taken_up, "at": at.isoformat()}]}
     return repair
 
 
@@ -117,6 +120,40 @@ def test_a_component_without_a_passed_probe_within_its_interval_fells_it() -> No
 def test_a_command_or_a_test_that_fails_now_fells_it(seen: dict[str, str]) -> None:
     sight = look(applied(seen=seen))
     assert (sight.stands, sight.reason) == (False, next(iter(seen.values())))
+
+
+def test_runs_of_the_old_code_prove_nothing() -> None:
+    repair = applied(ago=timedelta(seconds=1))
+    with database.transaction() as session:
+        healthy_run(session, "shop.sell")
+        pickup.note(session, Revision("abc", utcnow()), "another@here")
+    late = utcnow() + timedelta(seconds=5)
+    assert look(repair, late).stands is None
+
+
+def test_while_a_worker_still_runs_the_old_code_nothing_is_said_for_two_minutes(
+    tmp_path: Path,
+) -> None:
+    repair = applied()
+    (tmp_path / ".git").mkdir()
+    renewal.Renewal([tmp_path / ".git"], utcnow() - 2 * MINUTE).start()
+    with database.transaction() as session:
+        row = session.get_one(Repair, repair.id)
+        row.repository = str(tmp_path)
+        row.watch = {**row.watch, "landed_at": (utcnow() - MINUTE).isoformat()}
+    strike()
+    assert look(repair) == Sight(None, "the old code still runs")
+    assert look(repair, utcnow() + 2 * MINUTE).stands is False
+
+
+def test_code_that_a_worker_cannot_load_fells_it(tmp_path: Path) -> None:
+    repair = applied()
+    (tmp_path / ".git").mkdir()
+    told = {"commit": "abc", "why": "process 7 cannot load the new code"}
+    (tmp_path / ".git" / renewal.REFUSED).write_text(json.dumps(told))
+    with database.transaction() as session:
+        session.get_one(Repair, repair.id).repository = str(tmp_path)
+    assert look(repair) == Sight(False, told["why"])
 
 
 def test_the_failure_that_comes_back_fells_it() -> None:

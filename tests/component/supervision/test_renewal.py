@@ -15,6 +15,7 @@ import pytest
 from homeostat.clock import utcnow
 from homeostat.supervision import renewal
 from homeostat.supervision.renewal import Renewal
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 _PROGRAM = """
@@ -24,7 +25,7 @@ from homeostat.supervision import renewal
 since = utcnow()
 import shop
 renewal.LOOK_EVERY_S = 0.05
-renewal.Renewal(renewal.git_folders(["shop"]), since).start()
+renewal.Renewal(renewal.git_folders(["shop"]), since, ["shop"]).start()
 import signal
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 print(os.getpid(), shop.PRICE, sys.argv[1:], flush=True)
@@ -96,3 +97,29 @@ def test_a_worktree_s_own_git_folder_is_found(checkout: Path, tmp_path: Path) ->
         subprocess.run(["git", *identity, *words], cwd=checkout, check=True)
     found = renewal.git_folder_of(tmp_path / "side" / "shop.py")
     assert found == (checkout / ".git" / "worktrees" / "side").resolve()
+
+
+def test_code_that_does_not_load_is_refused_and_the_process_lives_on(checkout: Path) -> None:
+    with program(checkout) as process:
+        assert says(process)[1] == "1"
+        (checkout / "shop.py").write_text("PRICE = nothing\n")
+        renewal.mark(checkout / ".git", "a" * 40)
+        why = wait_until(lambda: renewal.refusal(checkout / ".git", "a" * 40), "it is refused")
+        assert "NameError: name 'nothing' is not defined" in why
+        assert process.poll() is None
+        (checkout / "shop.py").write_text("PRICE = 3\n")
+        renewal.mark(checkout / ".git", "b" * 40)
+        assert says(process)[:2] == [str(process.pid), "3"], "what mends it is taken up"
+        assert renewal.refusal(checkout / ".git", "b" * 40) == ""
+
+
+def test_a_process_that_has_not_taken_a_fix_up_yet_is_known(checkout: Path) -> None:
+    with program(checkout) as process:
+        says(process)
+        landed_at = utcnow()
+        assert renewal.lagging(checkout / ".git", landed_at) == [process.pid]
+        renewal.mark(checkout / ".git", "a" * 40)
+        says(process)
+        assert renewal.lagging(checkout / ".git", landed_at) == []
+    late = utcnow() + timedelta(minutes=1)
+    assert renewal.lagging(checkout / ".git", late) == [], "the dead do not count"
