@@ -49,7 +49,8 @@ _COMPILED = tuple((re.compile(pattern), mask) for pattern, mask in _DRAIN3_MASKS
 def ours(messages: Sequence[str]) -> Sequence[object]:
     """Group as Homeostat does."""
     miner = Miner()
-    return [miner.add(message) for message in messages]
+    numbers = [miner.add(message) for message in messages]
+    return [miner.group(number) for number in numbers]
 
 
 def drain3_alone(messages: Sequence[str]) -> Sequence[object]:
@@ -157,6 +158,8 @@ GENERATED: dict[str, tuple[str, ...]] = {
         "[instance: {uuid}] Took {f} seconds to build instance.",
         "[instance: {uuid}] Took {f} seconds to destroy the instance on the hypervisor.",
         "[instance: {uuid}] Deletion of {path} complete",
+        "[instance: {uuid}] VM Started (Lifecycle Event)",
+        "[instance: {uuid}] VM Stopped (Lifecycle Event)",
         "image {uuid} at ({path}): checking",
         "Total usable vcpus: {n}, total allocated vcpus: {n}",
         "Successfully synced instances from host {q}.",
@@ -164,6 +167,21 @@ GENERATED: dict[str, tuple[str, ...]] = {
         '{ip} "POST /v2/{uuid}/servers HTTP/1.1" status: 202 len: {n} time: {f}',
         "{uuid} task transitioned from RUNNING to SUCCEEDED after {ms}",
         "{uuid} task transitioned from RUNNING to FAILED after {ms}",
+    ),
+    "nodes": (
+        "boot (command {n})",
+        "halt (command {n})",
+        "not responding",
+        "running",
+        "scheduled: waiting:{n} running:{n} failed:{n}",
+        "link up on eth{n}",
+        "link up on awdl{n}",
+        "peer::resume: radio[enable] of {host}",
+        "peer::resume: radio[disable] of {host}",
+        "flush forced=true size={n}",
+        "flush forced=false size={n}",
+        "totalSteps={n}##{n}##{n}",
+        "sync: {user} told me to run this job, but it is not due for {n} seconds",
     ),
     "tasks": (
         "Task orders.ship[{uuid}] succeeded in {ms}: None",

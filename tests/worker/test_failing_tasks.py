@@ -20,7 +20,8 @@ from homeostat.store.incidents import Incident
 from tests.conftest import forget_settings
 from tests.waiting import wait_until
 from tests.worker import rig
-from tests.worker.failing_app import MEMORY_GROUPS, app
+from tests.worker.failing_app import MEMORY_GROUPS
+from workers.app import app
 from workers.config import celery_settings
 from workers.dispatch import CeleryDispatcher
 

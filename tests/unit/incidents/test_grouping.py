@@ -59,11 +59,54 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         grouping.read_loghub(tmp_path)
 
 
+def groups_of(*messages: str) -> list[int]:
+    miner = Miner()
+    return [miner.group(number) for number in [miner.add(message) for message in messages]]
+
+
 def test_a_group_has_the_words_that_its_messages_share() -> None:
     miner = Miner()
-    groups = [miner.add(f"session opened for user {user} by 7") for user in ("ann", "bob", "eve")]
+    groups = [miner.add(f"wrote the file of {name} at 7") for name in ("x.ann", "x.bob", "x.eve")]
     assert len(set(groups)) == 1
-    assert miner.template(groups[0]) == "session opened for user <*> by <NUM>"
+    assert miner.template(groups[0]) == "wrote the file of <*> at <NUM>"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("VM Started (Lifecycle Event) of 7", "VM Stopped (Lifecycle Event) of 7"),
+        ("boot (command 12)", "halt (command 13)"),
+        ("flush forced=true", "flush forced=false"),
+        ("totalSteps=7", "totalHeight=7"),
+        ("Link Up on eth0", "Link Up on awdl0"),
+        ("radio[enable] by 7", "radio[disable] by 7"),
+        ("running", "starting"),
+    ],
+)
+def test_messages_that_say_another_thing_stay_apart(one: str, other: str) -> None:
+    assert len(set(groups_of(one, other))) == 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("session opened for user ann by 7", "session opened for user root by 8"),
+        ("refused a login for ann from 10.0.0.1", "refused a login for root from 10.0.0.2"),
+        ("waiting:7 running:12", "waiting:10 running:3"),
+        ("com.shop.sync: told to run this", "com.shop.clean.daily: told to run this"),
+        ("name=ann, uid=7", "name=x.bob, uid=8"),
+    ],
+)
+def test_messages_that_differ_in_their_values_are_one_group(one: str, other: str) -> None:
+    assert len(set(groups_of(one, other))) == 1
+
+
+def test_a_place_in_which_many_words_stood_takes_values() -> None:
+    words = ("amber", "blue", "coral", "denim", "ebony", "fawn", "green", "hazel", "ivory")
+    messages = [f"the {word} lamp went out again" for word in words]
+    assert len(set(groups_of(*messages))) == 1
+    assert len(set(groups_of(*messages[:3]))) == 3
+    assert len(set(groups_of(*words))) == len(words)
 
 
 def test_a_template_joins_the_first_group_that_is_alike() -> None:
