@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import IntegrityError
 
@@ -11,6 +12,10 @@ from homeostat.clock import from_iso, utcnow
 from homeostat.settings import settings
 from workers.app import app
 from workers.base import HomeostatTask
+
+if TYPE_CHECKING:
+    from homeostat.trading.flow import Summary
+    from homeostat.trading.market.panel import Panel
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +38,11 @@ def cycle(
     # Prices are read before the transaction begins: on SQLite it holds the only write lock.
     panel = port.market(settings()).panel(moment, flow.LOOKBACK)
     try:
-        with self.job(job_id) as session:
-            if session is None:
-                return None
-            summary = flow.cycle(session, moment, settings(), panel=panel)
+        try:
+            summary = _decided(self, moment, panel, job_id, careful=False)
+        except flow.PartyFailedError:
+            # All of it was rolled back; now each subsystem's part stands by itself.
+            summary = _decided(self, moment, panel, job_id, careful=True)
     except IntegrityError:
         # Another worker committed the same tick first; all of ours was rolled back. If it was
         # anything else, the look at the journal says so by raising.
@@ -52,6 +58,18 @@ def cycle(
         unfit = sum(summary.abstained.values())
         log.warning("%d of %d symbols abstained: %s", unfit, summary.decisions, reasons)
     return summary.as_json()
+
+
+def _decided(
+    task: HomeostatTask, moment: datetime, panel: Panel, job_id: str | None, *, careful: bool
+) -> Summary | None:
+    """Run the flow for the tick in a transaction of its own and commit."""
+    from homeostat.trading import flow
+
+    with task.job(job_id) as session:
+        if session is None:
+            return None
+        return flow.cycle(session, moment, settings(), panel=panel, careful=careful)
 
 
 @app.task(name="trade.canary", bind=True, soft_time_limit=LIMIT_S, time_limit=LIMIT_S + 10)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from homeostat.clock import new_id, utcnow
@@ -72,6 +72,19 @@ def rank_of(win_rate: float, mean_r: float, error: float, profit_factor: float) 
     )
 
 
+_RECORDS = ModelRecord.__table__.c
+_COUNT = (
+    update(ModelRecord.__table__)  # type: ignore[arg-type]  # a model's table is a Table at run time
+    .where(_RECORDS.model == bindparam("name"))
+    .values(
+        longs=_RECORDS.longs + bindparam("more_longs"),
+        shorts=_RECORDS.shorts + bindparam("more_shorts"),
+        updated_at=bindparam("now"),
+    )
+    .returning(_RECORDS.blocked_side)
+)
+
+
 class ModelSupervisor(Component):
     """Watches every model's signals and outcomes."""
 
@@ -95,6 +108,21 @@ class ModelSupervisor(Component):
         record.abstained, record.updated_at = counts, utcnow()
         session.flush()
         return record
+
+    def count(
+        self, session: Session, model: str, longs: int, shorts: int, abstained: Mapping[str, int]
+    ) -> int:
+        """Count one batch of signals and return the side that the model must not take, or 0.
+
+        The flow asks this every cycle: where nobody abstained, one statement does it.
+        """
+        if not abstained:
+            counted = {"name": model, "more_longs": longs, "more_shorts": shorts, "now": utcnow()}
+            side = session.execute(_COUNT, counted).scalar()
+            if side is not None:
+                return int(side) if self.context.settings.mode is Mode.ENFORCED else 0
+        record = self.observe(session, model, longs, shorts, abstained)
+        return record.blocked_side if self.context.settings.mode is Mode.ENFORCED else 0
 
     def blocked(self, session: Session, model: str) -> int:
         """Return the side that the model must not take now, or 0; only ENFORCED blocks."""

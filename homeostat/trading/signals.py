@@ -61,6 +61,10 @@ def part(panel: Panel, at: datetime, need: int = INPUT_BARS) -> tuple[str, ...]:
     """Return, for each symbol, why no model should be asked about it, or an empty text."""
     if port.age_s(panel, at) > port.FRESH_S:
         return (Abstain.STALE.value,) * len(panel.symbols)
+    recent = panel.close[:, -need:]
+    if recent.shape[1] == need and (np.ptp(recent, axis=1) > 0).all():
+        # No bar is missing (the span of NaN is NaN) and everything moves: the usual case.
+        return (Abstain.NONE.value,) * len(panel.symbols)
     present = np.isfinite(panel.close)
     enough = present[:, -need:].all(axis=1) & (panel.close.shape[1] >= need)
     last = present[:, -1]

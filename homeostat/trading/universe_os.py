@@ -21,7 +21,7 @@ from homeostat.component import Component, ComponentSpec, CycleResult, Evidence,
 from homeostat.settings import Mode
 from homeostat.store import controls
 from homeostat.store import trading as store
-from homeostat.store.trading import UniverseMember, UniverseSnapshot
+from homeostat.store.trading import UniverseHead, UniverseMember, UniverseSnapshot
 from homeostat.trading.market import port
 from homeostat.trading.market.panel import BAR_S, Floats, Instrument, Panel
 
@@ -287,21 +287,29 @@ class UniverseOs(Component):
     def entry_rules(self, session: Session, symbols: Sequence[str], at: datetime) -> list[str]:
         """Return, for each symbol, the rule that keeps an entry out, or an empty text.
 
-        The brake comes first. Without a fresh universe nothing enters. Only ENFORCED filters:
-        OBSERVE and ADVISORY publish what they would do, and let pass.
+        The brake comes first.
         """
         if controls.is_on(session, controls.BRAKE):
             return ["BRAKE"] * len(symbols)
-        snapshot = store.universe_head(session)
-        if snapshot is None:
+        return self.admit(store.universe_head(session), symbols, at)
+
+    def admit(
+        self, universe: UniverseHead | None, symbols: Sequence[str], at: datetime
+    ) -> list[str]:
+        """Return the same for a universe that was read already.
+
+        Without a fresh universe nothing enters. Only ENFORCED filters: OBSERVE and ADVISORY
+        publish what they would do, and let pass.
+        """
+        if universe is None:
             return ["UNIVERSE_MISSING"] * len(symbols)
-        if snapshot.expires_at <= at:
+        if universe.expires_at <= at:
             return ["UNIVERSE_EXPIRED"] * len(symbols)
-        if not snapshot.selected:
+        if not universe.selected:
             return ["UNIVERSE_EMPTY"] * len(symbols)
-        if snapshot.mode != Mode.ENFORCED:
+        if universe.mode != Mode.ENFORCED:
             return [""] * len(symbols)
-        return ["" if symbol in snapshot.selected else "NOT_IN_UNIVERSE" for symbol in symbols]
+        return ["" if symbol in universe.selected else "NOT_IN_UNIVERSE" for symbol in symbols]
 
     def examine(self, listed: Sequence[Instrument], panel: Panel) -> Filtered:
         """Pass symbols through the rules of the ordinary profile, without keeping the result."""

@@ -141,10 +141,16 @@ def open_positions(session: Session, book: str) -> Sequence[Position]:
 
 
 def book_of(session: Session, name: str, *, lock: bool = False) -> Book:
-    """Return the book's row, locked until the commit where asked; made at first use."""
+    """Return the book's row, locked until the commit where asked; made at first use.
+
+    Without the lock it is the row that this session knows already, if it does.
+    """
+    if not lock and (known := session.get(Book, name)) is not None:
+        return known
     statement = select(Book).where(Book.name == name)
     statement = statement.execution_options(populate_existing=lock)
-    book = session.scalar(statement.with_for_update() if lock else statement)
+    statement = statement.with_for_update() if lock else statement
+    book = session.scalar(statement)
     if book is not None:
         return book
     postgresql = session.get_bind().dialect.name == "postgresql"
@@ -153,4 +159,4 @@ def book_of(session: Session, name: str, *, lock: bool = False) -> Book:
     )
     # Two processes may find no row; only one of them makes it.
     session.execute(insert.on_conflict_do_nothing(index_elements=["name"]))
-    return session.scalars(statement.with_for_update() if lock else statement).one()
+    return session.scalars(statement).one()

@@ -6,5 +6,6 @@ away blocks entries by name and never an exit.
 
 from homeostat.trading.flow.canary import HOOKS, canary
 from homeostat.trading.flow.cycle import LOOKBACK, Summary, cycle, has_run
+from homeostat.trading.flow.parties import PartyFailedError
 
-__all__ = ["HOOKS", "LOOKBACK", "Summary", "canary", "cycle", "has_run"]
+__all__ = ["HOOKS", "LOOKBACK", "PartyFailedError", "Summary", "canary", "cycle", "has_run"]

@@ -57,35 +57,52 @@ def cycle(
     *,
     find: Callable[[str], Any] = registry.find,
     panel: Panel | None = None,
+    careful: bool = True,
 ) -> Summary | None:
     """Run the flow for the tick that was due; None where that tick has run already.
 
-    The caller commits; where another worker ran the same tick at the same time, the flush raises
-    IntegrityError and nothing of this one remains. `panel` may be given where it was read before
-    the session was opened.
+    The caller commits; where another worker ran the same tick at the same time, IntegrityError is
+    raised and nothing of this one may remain. `panel` may be given where it was read before the
+    session was opened. Without `careful` a subsystem that fails raises PartyFailedError: the
+    caller rolls back and runs the tick again with care.
     """
     due_at = aware(due_at)
     market = port.market(settings)
     seen = panel if panel is not None else market.panel(due_at, LOOKBACK)
     if has_run(session, due_at):
         return None
-    parties = Parties(session, find)
-    listed = {one.symbol: one for one in market.instruments}
     # The lock on the book orders cycles among each other and every reservation after them.
     book = store.book_of(session, PAPER, lock=True)
-    ground = Ground.read(session, due_at)
-    done = exits.manage(exits.Floor(session, seen, listed, parties, ground), PAPER)
+    return _run(_Tick(session, due_at, market, seen, book), Parties(session, find, careful=careful))
+
+
+@dataclass(frozen=True)
+class _Tick:
+    """One cycle to be run on a book that is locked."""
+
+    session: Session
+    due_at: datetime
+    market: port.Market
+    panel: Panel
+    book: Book
+
+
+def _run(tick: _Tick, parties: Parties) -> Summary:
+    session = tick.session
+    listed = {one.symbol: one for one in tick.market.instruments}
+    ground = Ground.read(session, tick.due_at)
+    done = exits.manage(exits.Floor(session, tick.panel, listed, parties, ground), PAPER)
     model = parties.ask("trading.retraining_orchestrator", lambda one: one.model(session))
-    batch = entries.decide(session, seen, model, ground, parties)
-    desk = Desk(session, new_id(), PAPER, listed, parties, due_at)
+    batch = entries.decide(session, tick.panel, model, ground, parties)
+    desk = Desk(session, new_id(), PAPER, listed, parties, tick.due_at, locked=True)
     open_trades(batch, desk, ground.directive)
     rules = journal(
         session,
         batch,
         cycle_id=desk.cycle_id,
-        due_at=due_at,
+        due_at=tick.due_at,
         book=PAPER,
-        inputs=_inputs(session, market.source, batch, model, ground),
+        inputs=_inputs(tick.market.source, batch, model, ground),
         counts={"away": parties.away, "closed": [one.rule for one in done.closed]},
     )
     return Summary(
@@ -95,7 +112,7 @@ def cycle(
         len(done.closed),
         done.adds,
         rules,
-        _equity(session, book, due_at, [*done.held, *batch.opened]),
+        _equity(session, tick.book, tick.due_at, [*done.held, *batch.opened]),
         dict(parties.away),
         batch.signals.digest(),
     )
@@ -107,18 +124,15 @@ def has_run(session: Session, due_at: datetime) -> bool:
     return session.execute(known).first() is not None
 
 
-def _inputs(
-    session: Session, source: str, batch: Batch, model: Agent | None, ground: Ground
-) -> dict[str, Any]:
+def _inputs(source: str, batch: Batch, model: Agent | None, ground: Ground) -> dict[str, Any]:
     """Return everything that the decisions of this cycle rest on."""
-    universe = store.universe_head(session)
     return {
         "source": source,
         "newest_bar": int(batch.panel.times[-1]),
         "bars": len(batch.panel.times),
         "model": (model or EwmaModel()).reference(),
         "directive": ground.directive.version if ground.directive is not None else None,
-        "universe": universe.id if universe is not None else None,
+        "universe": ground.universe.id if ground.universe is not None else None,
         "policy": ground.policy.id if ground.policy is not None else None,
     }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from sqlalchemy.orm import Session
 
@@ -27,17 +25,17 @@ def decide(
         batch.stop_all(rule)
     if model is None:
         batch.stop_all("RETRAINING_AWAY")
-    gate_universe(batch, session, ground, parties)
+    gate_universe(batch, ground, parties)
     gate_signals(batch, session, ground, parties)
     gate_barriers(batch, parties)
     return batch
 
 
-def gate_universe(batch: Batch, session: Session, ground: Ground, parties: Parties) -> None:
+def gate_universe(batch: Batch, ground: Ground, parties: Parties) -> None:
     """Stop what is not in the universe; without a universe, everything."""
-    rules = parties.ask(
+    rules = parties.consult(
         "trading.universe_os",
-        lambda one: one.entry_rules(session, batch.panel.symbols, ground.at),
+        lambda one: one.admit(ground.universe, batch.panel.symbols, ground.at),
     )
     if rules is None:
         batch.stop_all("UNIVERSE_AWAY")
@@ -51,20 +49,18 @@ def gate_signals(batch: Batch, session: Session, ground: Ground, parties: Partie
     if controls.MODEL_DISABLED + found.model in ground.switches:
         batch.stop_all("MODEL_DISABLED")
         return
-    batch.stop_each([f"ABSTAIN_{reason}" if reason else "" for reason in found.abstained])
+    abstained = found.digest()
+    if abstained:
+        batch.stop_each([f"ABSTAIN_{reason}" if reason else "" for reason in found.abstained])
     batch.stop(found.side == 0, NO_SIGNAL)
     sure = found.confidence >= ground.floor
     longs = int((sure & (found.side > 0)).sum())
     shorts = int((sure & (found.side < 0)).sum())
 
-    def seen(supervisor: Any) -> int:
-        # The record is held until the second question, which then needs no look of its own.
-        record = supervisor.observe(session, found.model, longs, shorts, found.digest())
-        blocked: int = supervisor.blocked(session, found.model)
-        del record
-        return blocked
-
-    blocked = parties.ask("trading.model_supervisor", seen)
+    blocked = parties.ask(
+        "trading.model_supervisor",
+        lambda one: one.count(session, found.model, longs, shorts, abstained),
+    )
     if blocked is None:
         batch.stop_all("MODEL_SUPERVISOR_AWAY")
     elif blocked:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from homeostat.trading.authority import Claim, Ruling, Wants, rule_on
 from homeostat.trading.flow.ground import Ground
 from homeostat.trading.flow.parties import FLOW, Parties
 from homeostat.trading.market.panel import BAR_S, Floats, Instrument, Panel
-from homeostat.trading.market.spread import width
+from homeostat.trading.market.spread import widths
 from homeostat.trading.venue import Closed
 
 _PRICES = ("open", "high", "low", "close")
@@ -58,7 +59,9 @@ def manage(floor: Floor, book: str) -> Exits:
     """Let every bar that closed since happen to each open position, and act on the ruling."""
     done = Exits()
     places = {symbol: row for row, symbol in enumerate(floor.panel.symbols)}
-    for position in store.open_positions(floor.session, book):
+    positions = store.open_positions(floor.session, book)
+    spreads = _spreads(floor, {one.symbol for one in positions} & places.keys(), places)
+    for position in positions:
         row = places.get(position.symbol)
         if row is None:
             done.unpriced.append(position.symbol)
@@ -66,7 +69,7 @@ def manage(floor: Floor, book: str) -> Exits:
             continue
         closed = _bars(floor, position, row)
         if closed is None:
-            closed = _act(floor, position, row, done)
+            closed = _act(floor, position, row, spreads[position.symbol], done)
         if closed is None:
             done.held.append(position)
         else:
@@ -75,25 +78,33 @@ def manage(floor: Floor, book: str) -> Exits:
     return done
 
 
+def _spreads(floor: Floor, symbols: set[str], places: Mapping[str, int]) -> dict[str, float]:
+    """Return the present spread of these symbols in their usual widths."""
+    if not symbols:
+        return {}
+    usual = np.array([floor.listed[symbol].half_spread for symbol in symbols])
+    found = widths(floor.panel, [places[symbol] for symbol in symbols], usual)
+    return dict(zip(symbols, found.tolist(), strict=True))
+
+
 def _bars(floor: Floor, position: Position, row: int) -> Closed | None:
     panel = floor.panel
     first = int(np.searchsorted(panel.times, position.marked_at.timestamp() - BAR_S, side="right"))
-    for column in range(first, len(panel.times)):
-        prices = {name: float(getattr(panel, name)[row, column]) for name in _PRICES}
-        if not all(np.isfinite(price) for price in prices.values()):
+    instrument = floor.listed[position.symbol]
+    columns = [getattr(panel, name)[row, first:].tolist() for name in _PRICES]
+    for time, *values in zip(panel.times[first:].tolist(), *columns, strict=True):
+        if not all(map(isfinite, values)):
             continue
-        bar = venue.bar_of(prices, float(panel.times[column]))
-        instrument = floor.listed[position.symbol]
+        bar = venue.bar_of(dict(zip(_PRICES, values, strict=True)), float(time))
         if closed := venue.advance(floor.session, position, bar, instrument):
             return closed
     return None
 
 
-def _act(floor: Floor, position: Position, row: int, done: Exits) -> Closed | None:
+def _act(floor: Floor, position: Position, row: int, spread: float, done: Exits) -> Closed | None:
     """Ask everybody, rule by authority, and carry out the ruling."""
     close = floor.panel.close[row]
     trend = float(close[-1] - close[-1 - _TREND]) if len(close) > _TREND else 0.0
-    spread = width(floor.panel, row, floor.listed[position.symbol].half_spread)
     floor.parties.consult(
         "trading.position_intelligence",
         lambda pil: pil.classify(position, pil.sight(position, position.mark, trend, spread)),
@@ -107,7 +118,10 @@ def _claims(floor: Floor, position: Position, close: Floats) -> Iterator[Claim]:
     """Yield what each authority wants of the position; the balancer is asked before an add."""
     symbol = position.symbol
     yield from floor.ground.claims(symbol)
-    if (wants := _PIL_WANTS.get(position.advice)) is not None:
+    wants = _PIL_WANTS.get(position.advice)
+    # A loser is halved once; what is left of it runs to its stop or its time.
+    halved = wants is Wants.REDUCE and position.quantity <= position.first_quantity / 2
+    if wants is not None and not halved:
         yield Claim("PIL", symbol, wants, position.label)
     if position.label == "WINNER":
         proposal = _propose(position, close, floor.parties, floor.ground.mode)
@@ -176,6 +190,8 @@ def add(
     parties: Parties,
 ) -> bool:
     """Add to a winner, if the balancer has room and governance allows it."""
+    if not venue.takes_adds(position.book):
+        return False
     quantity, stop = float(proposal.quantity), float(proposal.stop)
     first_risk = position.first_quantity * position.risk_per_unit
     code = parties.ask(

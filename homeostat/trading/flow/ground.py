@@ -1,4 +1,4 @@
-"""What a cycle rests on: switches, safety policy and directive, read once, at its beginning."""
+"""What a cycle rests on: switches, policy, directive and universe, read once, at its beginning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from homeostat.store import controls
 from homeostat.store import trading as store
-from homeostat.store.trading import Directive, PolicyHead
+from homeostat.store.trading import Directive, PolicyHead, UniverseHead
 from homeostat.trading.authority import Claim, Wants
 from homeostat.trading.health import VENUE_BANNED
 
@@ -27,12 +27,18 @@ class Ground:
     switches: frozenset[str]
     policy: PolicyHead | None
     directive: Directive | None
+    universe: UniverseHead | None = None
 
     @classmethod
     def read(cls, session: Session, at: datetime) -> Ground:
         """Read the rules in force."""
-        switches = controls.holding(session)
-        return cls(at, switches, store.policy_head(session), store.latest_directive(session))
+        return cls(
+            at,
+            controls.holding(session),
+            store.policy_head(session),
+            store.latest_directive(session),
+            store.universe_head(session),
+        )
 
     @property
     def mode(self) -> str:

@@ -29,6 +29,8 @@ class Desk:
     listed: Mapping[str, Instrument]
     parties: Parties
     at: datetime
+    #: Whether the caller's transaction holds the lock on the book.
+    locked: bool = False
 
 
 def open_trades(batch: Batch, desk: Desk, directive: Directive | None) -> None:
@@ -71,26 +73,31 @@ def _reserve(
     scale = 1.0
     if directive is not None:
         limits, scale = limits.under(directive), directive.scale_position_sizes
-    equity = store.book_of(desk.session, desk.book).equity
-    risk, notional = balancer.sizes(equity, batch.barriers[1, rows], scale, limits)
+    session, symbols = desk.session, batch.panel.symbols
+    book = store.book_of(session, desk.book, lock=not desk.locked)
+    risk, notional = balancer.sizes(book.equity, batch.barriers[1, rows], scale, limits)
     batch.size[rows] = notional / batch.panel.close[rows, -1]
-    symbols = batch.panel.symbols
+    code, held = pba.shut(session, desk.book, book.equity, limits)
+    if code:
+        # A full book denies everybody alike; nobody has to be ranked for that.
+        if code != "CRITICAL_VIOLATIONS":
+            batch.stop([row for row in rows if symbols[row] in held], "POSITION_ALREADY_OPEN")
+        batch.stop(rows, code)
+        return []
     wishes = [
-        balancer.Candidate(
-            decision_id(desk.cycle_id, symbols[row]), symbols[row], *values, confidence=sure
-        )
-        for row, sure, *values in zip(
+        balancer.Candidate(decision_id(desk.cycle_id, symbols[row]), symbols[row], *values)
+        for row, *values in zip(
             rows.tolist(),
-            batch.signals.confidence[rows].tolist(),
             batch.signals.side[rows].tolist(),
             risk.tolist(),
             notional.tolist(),
             rows.tolist(),
+            batch.signals.confidence[rows].tolist(),
             strict=True,
         )
     ]
     moves = balancer.Moves(symbols, batch.panel.log_returns)
-    verdicts: list[Any] = pba.reserve(desk.session, desk.book, wishes, limits, moves)
+    verdicts: list[Any] = pba.reserve(session, book, wishes, limits, moves)
     return verdicts
 
 
@@ -118,7 +125,7 @@ def _open_one(batch: Batch, desk: Desk, row: int, decision: str) -> str:
         quantity=float(batch.size[row]),
         price=price,
     )
-    if order.state != "FILLED" or order.price is None:
+    if order.state not in venue.ACCEPTED or order.price is None:
         return "ORDER_REJECTED"
     position = _position(batch, desk, row, decision, order.price, order.quantity, order.fee)
     position.mark = price

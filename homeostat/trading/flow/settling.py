@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from homeostat.clock import utcnow
 from homeostat.store import controls
 from homeostat.store import trading as store
 from homeostat.store.trading import Order, Position, client_order_id
 from homeostat.trading.flow import errands, exits
 from homeostat.trading.flow.errands import Errand, Unit
 from homeostat.trading.flow.parties import Parties
-from homeostat.trading.health import VENUE_BANNED
+from homeostat.trading.health import LONG_WAIT_S, VENUE_BANNED
 from homeostat.trading.market.panel import Instrument
 from homeostat.trading.venue import booking, intent
 from homeostat.trading.venue.exchange import Exchange, Kind, Report, Ticket
@@ -79,7 +80,9 @@ def _leave(unit: Unit, client_id: str, errand: Errand, error: VenueError) -> Non
 
 
 def note_wait(session: Session, until: float) -> None:
-    """Set the switch that closes entries for as long as the venue makes us wait."""
+    """Set the switch that closes entries where the venue makes us wait for long."""
+    if until - utcnow().timestamp() <= LONG_WAIT_S:
+        return
     end = datetime.fromtimestamp(until, UTC)
     reason = "the venue asks us to wait"
     controls.set_on(session, VENUE_BANNED, actor=_ACTOR, reason=reason, until=end)

@@ -7,6 +7,8 @@ the middle of a bar's log range and m' that of the next.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from homeostat.trading.market.panel import Floats, Panel
@@ -15,22 +17,24 @@ from homeostat.trading.market.panel import Floats, Panel
 RECENT, USUAL = 15, 120
 
 
-def width(panel: Panel, row: int, half_spread: float) -> float:
-    """Return the symbol's present spread as a multiple of its usual one, at least 1.
+def widths(panel: Panel, rows: Sequence[int], half_spreads: Floats) -> Floats:
+    """Return (n,) the present spread of these rows as a multiple of the usual one, at least 1.
 
-    The usual one is what the exchange lists (`half_spread`, of the price) or what the bars before
+    The usual one is what the exchange lists (`half_spreads`, of the price) or what the bars before
     showed, whichever is wider; a stretch without bars, or of no measurable spread, is usual.
     """
-    cut = slice(-RECENT - USUAL, None)
-    high, low, close = (np.log(x[row, cut]) for x in (panel.high, panel.low, panel.close))
+    cut = np.ix_(np.array(rows), np.arange(panel.close.shape[1])[-RECENT - USUAL :])
+    high, low, close = (np.log(x[cut]) for x in (panel.high, panel.low, panel.close))
     middle = (high + low) / 2
-    products = 4 * (close[:-1] - middle[:-1]) * (close[:-1] - middle[1:])
-    recent, before = _root(products[-RECENT:]), _root(products[:-RECENT])
-    usual = max(2 * half_spread, before)
-    return max(recent, usual) / usual
+    products = 4 * (close[:, :-1] - middle[:, :-1]) * (close[:, :-1] - middle[:, 1:])
+    recent, before = _roots(products[:, -RECENT:]), _roots(products[:, :-RECENT])
+    usual = np.maximum(2 * half_spreads, before)
+    found: Floats = np.maximum(recent, usual) / usual
+    return found
 
 
-def _root(products: Floats) -> float:
-    known = products[np.isfinite(products)]
-    mean = float(known.mean()) if len(known) else 0.0
-    return float(np.sqrt(mean)) if mean > 0 else 0.0
+def _roots(products: Floats) -> Floats:
+    known = np.isfinite(products)
+    sums = np.where(known, products, 0.0).sum(axis=1)
+    roots: Floats = np.sqrt(np.maximum(sums / np.maximum(known.sum(axis=1), 1), 0.0))
+    return roots

@@ -11,16 +11,23 @@ from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from homeostat.clock import new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
 from homeostat.store import trading as store
-from homeostat.store.trading import Order, Position, Reservation
+from homeostat.store.trading import Book, Order, Position, Reservation
 from homeostat.trading.market import port
 from homeostat.trading.portfolio_balancer.balance import risk_parity, shrunk_covariance
-from homeostat.trading.portfolio_balancer.limits import Candidate, Held, Limits, deny_code, sizes
+from homeostat.trading.portfolio_balancer.limits import (
+    Candidate,
+    Held,
+    Limits,
+    deny_code,
+    shut,
+    sizes,
+)
 from homeostat.trading.portfolio_balancer.moves import Moves, clusters
 
 __all__ = [
@@ -41,7 +48,7 @@ HELD, RELEASED = "HELD", "RELEASED"
 _TABLE = Reservation.__table__.c
 _IN_BOOK = select(
     _TABLE.decision_id, _TABLE.symbol, _TABLE.side, _TABLE.risk, _TABLE.notional, _TABLE.cluster
-).where(_TABLE.state == HELD)
+).where(_TABLE.state == HELD, _TABLE.book == bindparam("book"))
 
 
 class Verdict(NamedTuple):
@@ -64,7 +71,7 @@ class PortfolioBalancer(Component):
     def reserve(
         self,
         session: Session,
-        book: str,
+        book: str | Book,
         candidates: Sequence[Candidate],
         limits: Limits | None = None,
         moves: Moves | None = None,
@@ -74,12 +81,12 @@ class PortfolioBalancer(Component):
         Returns one verdict each, in that order. A decision that holds a reservation already is
         given its old verdict, so that a redelivered message reserves nothing twice. `moves` is
         how the symbols move; without it clusters are the candidates' own, and no variance is
-        reckoned.
+        reckoned. A book that is given as its row is locked by the caller already.
         """
         bounds = limits or Limits()
-        row = store.book_of(session, book, lock=True)
+        row = store.book_of(session, book, lock=True) if isinstance(book, str) else book
         row.version += 1
-        rows = session.execute(_IN_BOOK.where(_TABLE.book == book)).all()
+        rows = session.execute(_IN_BOOK, {"book": row.name}).all()
         held = Held(row.equity, rows, moves)
         known = {one.decision_id for one in rows}
         verdicts, taken = [], []
@@ -91,12 +98,24 @@ class PortfolioBalancer(Component):
             verdicts.append(Verdict(candidate, code))
             if not code:
                 held.take(candidate)
-                taken.append(_row(candidate, book, bounds))
+                taken.append(_row(candidate, row.name, bounds))
                 known.add(candidate.decision_id)
         if taken:
             session.execute(insert(Reservation), taken)
         session.flush()
         return verdicts
+
+    def shut(
+        self, session: Session, book: str, equity: float, limits: Limits
+    ) -> tuple[str, frozenset[str]]:
+        """Return the code by which the book takes no candidate at all, and the symbols it holds.
+
+        With an empty code there may be room, and `reserve` is to be asked. A candidate for a
+        symbol that is held is denied as POSITION_ALREADY_OPEN, unless the code is
+        CRITICAL_VIOLATIONS.
+        """
+        held = Held(equity, session.execute(_IN_BOOK, {"book": book}).all())
+        return shut(held, limits), frozenset(held.symbols)
 
     def add(self, session: Session, position: Position, risk: float, notional: float) -> str:
         """Ask for room to add to a position; returns the code that denies it, or an empty text.
