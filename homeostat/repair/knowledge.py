@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, inspect, select
 from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
+from homeostat.errors import HomeostatError
 from homeostat.repair.case import Candidate, Case, DefectClass, Origin, Side
 from homeostat.repair.story import find, tell
 from homeostat.repair.tree import digest
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 _IN_USE = frozenset({"applied"})
 
 
+class OldKnowledgeError(HomeostatError):
+    """A stand-alone knowledge base of an earlier version lacks columns; begin a new one."""
+
+    exit_code = 65
+
+
 class Knowledge:
     """Reads and writes repairs and known fixes, each in a transaction of its own."""
 
@@ -37,12 +44,21 @@ class Knowledge:
 
     @classmethod
     def at(cls, path: Path) -> Knowledge:
-        """Open, or make, a stand-alone knowledge base in an SQLite file."""
+        """Open, or make, a stand-alone knowledge base in an SQLite file.
+
+        Raises OldKnowledgeError where an earlier version made it.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         engine = make_engine(f"sqlite:///{path.absolute()}")
         KnownFix.metadata.create_all(
             engine, tables=[KnownFix.metadata.tables[name] for name in ("known_fixes", "repairs")]
         )
+        there = {column["name"] for column in inspect(engine).get_columns("repairs")}
+        if not there.issuperset(column.name for column in Repair.__table__.columns):
+            raise OldKnowledgeError(
+                f"The knowledge base {path} was made by an earlier version; give another path, or "
+                "remove the file to begin anew."
+            )
         return cls(engine)
 
     @contextmanager

@@ -21,6 +21,7 @@ from homeostat.repair.sandbox import Isolation, detect_isolation
 from homeostat.store import database
 from homeostat.store.incidents import RepairAttempt
 from homeostat.store.jobs import Job
+from homeostat.store.repair import Repair
 from tasks import fix_analysis
 from tests.component.repair.conftest import MakeRepository, git
 from tests.component.repair.live_scenes import (
@@ -122,6 +123,30 @@ def test_killed_after_any_step_of_an_analysis_another_worker_goes_on(
     runs_well(incident)
     assert agent().look(repair_of(incident).id) is None
     assert now_of(incident).state == "resolved"
+
+
+def test_two_workers_that_are_given_the_same_analysis_make_one_fix(
+    make_repository: MakeRepository, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store
+    repository = make_repository(TILL)
+    monkeypatch.setenv("HOMEOSTAT_REPOSITORY", str(repository))
+    forget_settings()
+    incident = failed_import()
+    given = {"incident_id": incident.id, "job_id": analysis_job(incident)}
+    children = []
+    for _ in range(2):
+        pid = os.fork()
+        if pid == 0:
+            os._exit(_run_until(0, fix_analysis.analyse, given))
+        children.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0]
+    assert len(fixes(repository)) == 1
+    assert git(repository, "status", "--porcelain") == ""
+    with database.reading() as session:
+        assert len(session.scalars(select(RepairAttempt)).all()) == 1
+        [repair] = session.scalars(select(Repair)).all()
+    assert (repair.status, now_of(incident).state) == ("applied", "verifying")
 
 
 @pytest.mark.parametrize("step", range(1, LOOK_STEPS + 1))

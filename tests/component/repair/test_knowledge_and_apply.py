@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from homeostat.repair import decisions
 from homeostat.repair.agent import Apply, Options, Status, fix
 from homeostat.repair.apply import ApplyError, commit_changes, recover, revert_commit
-from homeostat.repair.knowledge import Knowledge
+from homeostat.repair.knowledge import Knowledge, OldKnowledgeError
 from homeostat.repair.sandbox import Isolation, detect_isolation
 from homeostat.settings import Mode
 from tests.component.repair.conftest import GOOD, MakeRepository, git, write
@@ -214,3 +215,33 @@ def test_the_command_line_says_how_it_ended(
         assert shown["status"] == "applied"
         assert shown["fix"]["proof"]["holds"]
         assert "+import math" in shown["fix"]["diff"]
+
+
+def test_a_knowledge_base_of_an_earlier_version_is_named_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite3"
+    with sqlite3.connect(path) as old:
+        old.execute("CREATE TABLE repairs (id TEXT PRIMARY KEY)")
+    with pytest.raises(OldKnowledgeError, match="earlier version"):
+        Knowledge.at(path)
+
+
+def test_a_fix_is_not_taken_back_over_what_somebody_wrote_since(
+    make_repository: MakeRepository,
+) -> None:
+    repository = make_repository({})
+    commit = commit_changes(repository, {"shop/prices.py": "x = 1\n"}, "A fix")
+    (repository / "shop/prices.py").write_text("x = 1\ny = 2\n")
+    with pytest.raises(ApplyError, match="has changed since the fix"):
+        revert_commit(repository, commit, "it fell")
+    assert (repository / "shop/prices.py").read_text() == "x = 1\ny = 2\n"
+
+
+def test_a_cached_byte_code_of_the_broken_file_does_not_outlive_it(
+    make_repository: MakeRepository,
+) -> None:
+    repository = make_repository({})
+    stale = repository / "shop/__pycache__/prices.cpython-311.pyc"
+    stale.parent.mkdir()
+    stale.write_bytes(b"old")
+    commit_changes(repository, {"shop/prices.py": "x = 1\n"}, "A fix")
+    assert not stale.exists()
