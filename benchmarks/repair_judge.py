@@ -11,8 +11,8 @@ from homeostat.repair.proof.runs import lost_tests, new_failures
 from homeostat.repair.tree import Tree
 
 if TYPE_CHECKING:
-    from benchmarks.repair import Package
     from benchmarks.repair_defects import Defect
+    from benchmarks.repair_packages import Package
 
 
 def judge(package: Package, defect: Defect, patch: dict[str, str | None]) -> tuple[bool, str]:

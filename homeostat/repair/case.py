@@ -33,6 +33,8 @@ class DefectClass(StrEnum):
     MISSING_KEY = "missing_key"
     LENGTH_MISMATCH = "length_mismatch"
     DEPENDENCY_DRIFT = "dependency_drift"
+    CONSTRUCTOR_MISMATCH = "constructor_mismatch"
+    CONFIGURATION_DRIFT = "configuration_drift"
     UNKNOWN = "unknown"
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from homeostat.repair.case import Candidate, Origin, Side
+from homeostat.repair.case import Candidate, DefectClass, Origin, Side
 from homeostat.repair.evidence import all_arguments, is_test
 
 MOST_FILES = 6
@@ -30,6 +30,7 @@ _CI = re.compile(
     r"\.pre-commit-config\.yaml)$"
 )
 _DECLARATIONS = re.compile(r"(^|/)(pyproject\.toml|setup\.cfg|requirements[\w./-]*\.txt)$")
+_CONFIGURATION = (".json", ".toml", ".yaml", ".yml", ".ini", ".cfg", ".conf")
 _TEST_AWARE = (
     "PYTEST_CURRENT_TEST", "PYTEST_VERSION", "HOMEOSTAT_SANDBOX", "HOMEOSTAT_RECORD_FD", "_pytest",
 )  # fmt: skip
@@ -70,6 +71,8 @@ def _guarded_files(candidate: Candidate, texts: Texts) -> str:
             return f"it edits {path}, which decides how tests are run"
         if _DECLARATIONS.search(path) and candidate.side is not Side.DEPENDENCY:
             return f"it edits {path}, which declares dependencies and test settings"
+        if candidate.defect is DefectClass.CONFIGURATION_DRIFT and path.endswith(_CONFIGURATION):
+            continue
         if not path.endswith(".py") and candidate.side is not Side.DEPENDENCY:
             return f"it edits {path}, which is no Python source"
     return ""

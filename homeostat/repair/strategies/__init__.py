@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from homeostat.repair.case import Candidate, Case, Origin, Strategy
 from homeostat.repair.strategies import (
     circular_import,
+    configuration_drift,
+    constructor_mismatch,
     deleted_init,
     dependency_pin,
     dropped_default,
@@ -32,12 +34,14 @@ STRATEGIES: tuple[Strategy, ...] = (
     renamed_parameter,
     dropped_default,
     dropped_parameter,
+    constructor_mismatch,
     renamed_definition,
     dropped_export,
     dropped_import,
     moved_module,
     deleted_init,
     circular_import,
+    configuration_drift,
     guards,
     installed_package,
 )

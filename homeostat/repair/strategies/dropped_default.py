@@ -28,6 +28,8 @@ _BY_TYPE: dict[str, tuple[tuple[str, float], ...]] = {
     "float": (("0.0", 0.4), ("1.0", 0.39)),
 }
 
+#: The types of literals that callers give.
+LITERALS = tuple(_BY_TYPE)
 #: So many functions, without an exception, make a project's custom.
 _CONSENSUS = 3
 

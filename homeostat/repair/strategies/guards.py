@@ -1,4 +1,4 @@
-"""Guards: None where a value is needed, a missing key. Proposals only; a person decides."""
+"""Guards: None where a value is needed, a missing key, a length. Proposals; a person decides."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ def candidates(case: Case) -> Iterator[Candidate]:
             yield from _missing_key(case, symptom, frame.path, frame.line)
         elif symptom.kind is Kind.NONE_VALUE:
             yield from _none(case, frame.path, frame.line)
+        elif symptom.kind is Kind.LENGTH:
+            yield from _length(case, symptom, frame.path, frame.line)
 
 
 def _missing_key(case: Case, symptom: Symptom, path: str, line: int) -> Iterator[Candidate]:
@@ -102,6 +104,49 @@ def _none(case: Case, path: str, line: int) -> Iterator[Candidate]:
                 waits_because=_ONLY_A_PROPOSAL,
                 parameters={"path": path, "function": around.qualname, "name": name},
             )
+
+
+def _length(case: Case, symptom: Symptom, path: str, line: int) -> Iterator[Candidate]:
+    """Take what is too much into `*_`; return None where a sequence is too short to be read."""
+    around = case.index.enclosing(path, line)
+    statement = _statement(around.function, line) if around and around.function else None
+    if around is None or statement is None:
+        return
+    text = case.tree.text(path)
+    if symptom.name.startswith("too many"):
+        for node in ast.walk(statement):
+            if not (isinstance(node, ast.Tuple) and isinstance(node.ctx, ast.Store)):
+                continue
+            if any(isinstance(item, ast.Starred) for item in node.elts):
+                continue
+            names = ", ".join(ast.unparse(item) for item in node.elts)
+            new = f"({names}, *_)" if _source(case, path, node)[:1] == "(" else f"{names}, *_"
+            yield from _length_guard(
+                path, _spliced(text, node, new), f"Take more than {names} in {around.qualname}."
+            )
+        return
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name | ast.Attribute):
+            name = ast.unparse(node.value)
+            indent = " " * statement.col_offset
+            lines = text.splitlines(keepends=True)
+            lines.insert(statement.lineno - 1, f"{indent}if not {name}:\n{indent}    return None\n")
+            yield from _length_guard(
+                path, "".join(lines), f"Return None from {around.qualname} where {name} is empty."
+            )
+
+
+def _length_guard(path: str, text: str | None, title: str) -> Iterator[Candidate]:
+    if text is not None and parses(text):
+        yield Candidate(
+            strategy="guards",
+            defect=DefectClass.LENGTH_MISMATCH,
+            title=title,
+            changes={path: text},
+            score=0.3,
+            waits_because=_ONLY_A_PROPOSAL,
+            parameters={"path": path},
+        )
 
 
 def _statement(function: ast.AST, line: int) -> ast.stmt | None:

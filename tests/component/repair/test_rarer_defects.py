@@ -1,0 +1,78 @@
+"""Classes of defects that are proposed and never applied without a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from homeostat.repair.agent import Apply, Options, Status, fix
+from homeostat.repair.sandbox import Isolation, detect_isolation
+from tests.component.repair.conftest import git, write
+
+pytestmark = pytest.mark.skipif(
+    detect_isolation() is not Isolation.BUBBLEWRAP, reason="bubblewrap does not work here"
+)
+
+#: name → (the files, the user's lines, what the diff must hold)
+CASES: dict[str, tuple[dict[str, str], str, str]] = {
+    "a data class without the field": (
+        {"shop.py": "from dataclasses import dataclass\n\n\n@dataclass\nclass Order:\n    name: str\n"},
+        "from shop import Order\nassert Order(name='Ann', note='quick').note == 'quick'\n",
+        "+    note: str | None = None",
+    ),
+    "a class that is no data class any more": (
+        {"shop.py": "class Order:\n    name: str\n    note: str = ''\n"},
+        "from shop import Order\nassert Order(name='Ann').name == 'Ann'\n",
+        "+@dataclass",
+    ),
+    "a misspelt constructor": (
+        {"shop.py": "class Order:\n    def _init__(self, name):\n        self.name = name\n"},
+        "from shop import Order\nassert Order('Ann').name == 'Ann'\n",
+        "+    def __init__(self, name):",
+    ),
+    "a value too many": (
+        {"shop.py": "def first(pair):\n    name, note = pair\n    return name\n"},
+        "from shop import first\nassert first(['Ann', 'quick', 3]) == 'Ann'\n",
+        "+    name, note, *_ = pair",
+    ),
+    "a key renamed in a configuration": (
+        {
+            "shop.py": "import json\n\n\ndef limit():\n    with open('shop.json') as file:\n        return json.load(file)['limit']\n",
+            "shop.json": '{\n  "limits": 3\n}\n',
+        },
+        "from shop import limit\nassert limit() == 3\n",
+        '+  "limit": 3',
+    ),
+}  # fmt: skip
+
+
+def repository(folder: Path, files: dict[str, str], user: str) -> Path:
+    folder = folder / "repository"
+    folder.mkdir()
+    write(folder, {**files, "user.py": user})
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "Drift")
+    return folder
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_proven_and_waits_for_a_person(name: str, tmp_path: Path) -> None:
+    files, user, line = CASES[name]
+    outcome = fix(repository(tmp_path, files, user), "python user.py", Options(apply=Apply.POLICY))
+    assert outcome.chosen is not None, [item.proof.refusal for item in outcome.refused]
+    assert line in outcome.chosen.diff
+    assert outcome.status is Status.WAITING
+
+
+def test_a_configuration_gets_its_lines_back_from_history(tmp_path: Path) -> None:
+    files, user, _ = CASES["a key renamed in a configuration"]
+    good = {**files, "shop.json": '{\n  "limit": 3,\n  "name": "Ann"\n}\n'}
+    folder = repository(tmp_path, good, user)
+    write(folder, {"shop.json": '{\n  "name": "Ann"\n}\n'})
+    git(folder, "commit", "-qam", "Tidy")
+    outcome = fix(folder, "python user.py", Options(apply=Apply.POLICY))
+    assert outcome.chosen is not None
+    assert outcome.chosen.candidate.changes == {"shop.json": good["shop.json"]}
+    assert outcome.status is Status.WAITING
