@@ -14,6 +14,7 @@ RUNS: tuple[tuple[str, ...], ...] = (
     ("incident_list",),
     ("bundle", "--rounds", "100"),
     ("boot",),
+    ("repair_index",),
     ("immutable_log",),
     ("trading",),
     ("stack",),

@@ -75,9 +75,20 @@ def valid_defects(
         )
         failure = runner.tests(defect.changes, ["-x", *(naming or tests)[:4]], wall_s=40)
         node = _first_broken(package, failure, defect)
-        if node:
+        if node and _shows_it_alone(package, defect, node):
             found += 1
             yield defect, node
+
+
+def _shows_it_alone(package: Package, defect: Defect, node: str) -> bool:
+    """Whether the test, run alone, passes unbroken and fails as expected when broken.
+
+    Some tests pass only after others; such a one shows nothing.
+    """
+    if node not in package.runner.tests({}, [node], wall_s=40).passed:
+        return False
+    broken = package.runner.tests(defect.changes, [node], wall_s=40)
+    return bool({fault.type for fault in broken.faults} & set(defect.expected))
 
 
 def _first_broken(package: Package, failure: Failure, defect: Defect) -> str:
