@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from homeostat.clock import new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
 from homeostat.errors import HomeostatError
-from homeostat.store import audit, controls, decisions
+from homeostat.store import controls, decisions
 from homeostat.store.audit import AuditRow
 from homeostat.store.checks import CheckRun
 from homeostat.store.decisions import DecisionRecord, Trust
@@ -71,34 +71,18 @@ class ClarityFramework(Component):
 
         Each alternative is {"action": what else was possible, "because": why it was not taken}.
         """
-        record_id = new_id()
-        others: list[JsonValue] = [dict(other) for other in alternatives]
-        # Written through the store, as the rows of learning and memory are: whoever must say why
-        # it acted must not fall silent with the log's kernel.
-        row = audit.append(
+        # Written through the store, as kernels of every tier do that must say why they acted:
+        # they must not fall silent with this kernel or with the log's.
+        return decisions.record(
             session,
-            actor=component,
-            action=action,
-            resource=subject,
-            decision=rule[:64],
-            subsystem=component,
-            payload={"decision": record_id, "inputs": dict(inputs), "alternatives": others},
-            result=outcome,
-        )
-        record = DecisionRecord(
-            id=record_id,
             component=component,
             action=action,
             subject=subject,
-            inputs=dict(inputs),
+            inputs=inputs,
             rule=rule,
-            alternatives=others,
+            alternatives=alternatives,
             outcome=outcome,
-            audit_sequence=row.sequence,
         )
-        session.add(record)
-        session.flush()
-        return record
 
     def explain(self, session: Session, decision_id: str) -> str:
         """Return the decision in one paragraph; raises UnknownDecisionError.

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from homeostat.clock import utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
 from homeostat.repair.confidence import Confidence, confidence, ranked
-from homeostat.store import audit, lessons, remedies
+from homeostat.store import decisions, lessons, remedies
 from homeostat.store.lessons import Lesson
 from homeostat.store.repair import KnownFix
 from homeostat.supervision import events
@@ -65,14 +65,16 @@ class LearningIntegration(Component):
         return changed
 
     def _announce(self, session: Session, subject: str, now: Confidence) -> None:
-        audit.append(
+        other = "keep using it" if not now.trusted else "go on without it"
+        decisions.record(
             session,
-            actor=self.spec.full_name,
+            component=self.spec.full_name,
             action="trust.restored" if now.trusted else "trust.withdrawn",
-            resource=subject,
-            subsystem=self.spec.full_name,
-            payload={"won": now.won, "lost": now.lost, "mean": round(now.mean, 4)},
-            result="done",
+            subject=subject,
+            inputs={"won": now.won, "lost": now.lost, "mean": round(now.mean, 4)},
+            rule=f"the posterior's upper bound is {now.upper:.2f}",
+            alternatives=[{"action": other, "because": "its outcomes say otherwise"}],
+            outcome="done",
         )
         told: dict[str, JsonValue] = {
             "subject": subject, "trusted": now.trusted, "mean": now.mean,

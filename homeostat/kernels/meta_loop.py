@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from homeostat.clock import new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
-from homeostat.store import audit, beat, tunings
+from homeostat.store import beat, decisions, tunings
 from homeostat.store.beat import BeatEntry
 from homeostat.store.checks import CheckRun
 from homeostat.store.tunings import Tuning, TuningState
@@ -158,14 +158,17 @@ class MetaLoop(Component):
     def _record(
         self, session: Session, tuning: Tuning, action: str, payload: dict[str, JsonValue]
     ) -> None:
-        audit.append(
+        decisions.record(
             session,
-            actor=ACTOR,
+            component=ACTOR,
             action=action,
-            resource=tuning.name,
-            subsystem=ACTOR,
-            payload={"why": tuning.why, **payload},
-            result="done",
+            subject=tuning.name,
+            inputs=payload,
+            rule=tuning.why,
+            alternatives=[
+                {"action": f"leave it at {tuning.before:g} s", "because": "one change is tried"}
+            ],
+            outcome=tuning.state,
         )
         told: dict[str, JsonValue] = {
             "entry": tuning.name, "state": tuning.state,

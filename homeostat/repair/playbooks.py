@@ -85,9 +85,26 @@ SHIPPED: tuple[Playbook, ...] = (
     Playbook(
         "restart-process",
         "Restart the process that died or hangs, and see it run, started after the failure.",
-        ("WorkerLost*", "ProcessLost*", "BeatLost*", "HeartbeatGap*"),
+        ("WorkerLost*", "ProcessLost*", "BeatLost*", "BeatBehind*", "HeartbeatGap*"),
         (Step(_A.RESTART_PROCESS, within_s=20.0),),
         components=("workers.*", "kernels.scheduler", "kernels.api_server"),
+    ),
+    Playbook(
+        "restart-what-leaks",
+        "Restart a process whose memory grows without end, and see it run, started since.",
+        ("MemoryLeak*",),
+        (Step(_A.RESTART_PROCESS, within_s=60.0, tries=1),),
+        # Redis is left out: what it holds are messages, and a restart would bring them back.
+        components=tuple(f"workers.{name}" for name in ("worker", "fix_worker", "api", "flower")),
+        # A slope leaves time: a person decides when the process may end what it works on.
+        risk="high",
+    ),
+    Playbook(
+        "see-the-beat-keep-up",
+        "See that the beat sends what is due; health_monitor sends the lost ticks again.",
+        ("MissedBeat*",),
+        (Step(_A.RESTART_COMPONENT, tries=3, backoff_s=5.0),),
+        components=("kernels.scheduler",),
     ),
     Playbook(
         "restart-and-watch",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from pydantic import JsonValue
 from sqlalchemy import Index, String, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from homeostat.clock import new_id, utcnow
+from homeostat.store import audit
 from homeostat.store.base import JSON, Base, UtcDateTime
 
 
@@ -43,6 +45,49 @@ class Trust(Base):
     #: Check runs up to here are counted.
     counted_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     quarantined_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+def record(
+    session: Session,
+    *,
+    component: str,
+    action: str,
+    subject: str,
+    inputs: Mapping[str, JsonValue],
+    rule: str,
+    alternatives: Sequence[Mapping[str, JsonValue]] = (),
+    outcome: str = "",
+) -> DecisionRecord:
+    """Record one automated act, and append it to the audit log, in the caller's transaction.
+
+    Each alternative is {"action": what else was possible, "because": why it was not taken}.
+    """
+    record_id = new_id()
+    others: list[JsonValue] = [dict(other) for other in alternatives]
+    row = audit.append(
+        session,
+        actor=component,
+        action=action,
+        resource=subject,
+        decision=rule[:64],
+        subsystem=component,
+        payload={"decision": record_id, "inputs": dict(inputs), "alternatives": others},
+        result=outcome,
+    )
+    made = DecisionRecord(
+        id=record_id,
+        component=component,
+        action=action,
+        subject=subject,
+        inputs=dict(inputs),
+        rule=rule,
+        alternatives=others,
+        outcome=outcome,
+        audit_sequence=row.sequence,
+    )
+    session.add(made)
+    session.flush()
+    return made
 
 
 def recent(session: Session, *, limit: int = 50) -> Sequence[DecisionRecord]:

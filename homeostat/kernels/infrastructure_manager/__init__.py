@@ -67,7 +67,9 @@ class InfrastructureManager(Component):
         """Return what is to be told of these figures and their past."""
         told = [*_pressure(seen), *_spikes(seen)]
         for process, growth in self.leaks(session, now).items():
-            payload: dict[str, JsonValue] = {"process": process, "bytes_per_minute": growth}
+            payload: dict[str, JsonValue] = {
+                "process": process, "role": _role(process), "bytes_per_minute": growth,
+            }  # fmt: skip
             told.append(Notice("infrastructure.leak", payload, process))
         disk = figures.series(session, "disk", "used_ratio", now - timedelta(hours=1))
         left = slopes.exhausted_in_s(disk, 1.0)
@@ -157,6 +159,11 @@ class InfrastructureManager(Component):
             bus.publish(warning.topic, warning.payload, publisher=_NAME, key=warning.key)
         except BrokerUnavailableError:
             return  # the figures are kept; the next cycle warns again where it still holds
+
+
+def _role(process: str) -> str:
+    """Return the stack's name of a process or of its parent: `process:worker.child:7` → worker."""
+    return process.split(":")[1].split(".", maxsplit=1)[0]
 
 
 def _pressure(seen: Figures) -> list[Notice]:

@@ -7,6 +7,7 @@ playbook, asks, and writes the run's row; `act` carries it out; `settle` records
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -23,7 +24,7 @@ from homeostat.repair.actions import Ground
 from homeostat.repair.playbooks import ActionName, Playbook, Step
 from homeostat.repair.remedy import Cause, Plan, RemedyOutcome, nothing_done, perform
 from homeostat.settings import settings
-from homeostat.store import controls, database, jobs, remedies
+from homeostat.store import controls, database, decisions, jobs, remedies
 from homeostat.store.remedies import RemedyRun, RunState
 from homeostat.supervision import events, processes
 from homeostat.supervision.drill import DrillProcess
@@ -59,7 +60,10 @@ class SelfHealing(Component):
             with database.transaction() as session:
                 plan = self.plan(session, cause)
             if isinstance(plan, RemedyOutcome):
-                return plan if last is None else _with_reason(last, plan.escalate_reason)
+                if last is None:
+                    return plan
+                both = f"{last.escalate_reason}; {plan.escalate_reason}"
+                return replace(last, escalate_reason=both)
             last = self.act(plan)
             with database.transaction() as session:
                 self.settle(session, plan, last)
@@ -102,7 +106,7 @@ class SelfHealing(Component):
         run = RemedyRun(playbook=playbook.name, component=cause.component, cause=cause.id)
         run.state, run.reason, run.ended_at = RunState.REFUSED, reason, utcnow()
         session.add(run)
-        self._audit(session, cause, playbook, "refused", {"reason": reason})
+        self._record(session, cause, playbook, "refused", {"reason": reason})
 
     def act(self, plan: Plan, on: ProcessControl | None = None) -> RemedyOutcome:
         """Carry out the playbook's steps in order, each verified before the next one.
@@ -130,7 +134,7 @@ class SelfHealing(Component):
         run.ended_at, run.reason = utcnow(), outcome.escalate_reason
         run.evidence = {"steps": list(outcome.evidence)}
         payload: dict[str, JsonValue] = {"run": run.id, "acted": outcome.acted}
-        self._audit(session, plan.cause, plan.playbook, run.state, payload)
+        self._record(session, plan.cause, plan.playbook, run.state, payload)
         told: dict[str, JsonValue] = {
             "run": run.id, "playbook": run.playbook, "component": run.component, "state": run.state,
         }  # fmt: skip
@@ -242,29 +246,30 @@ class SelfHealing(Component):
         found: AuditLog = self.need("kernels.immutable_log")
         return found
 
-    def _audit(
+    def _record(
         self,
         session: Session,
         cause: Cause,
         playbook: Playbook,
         result: str,
-        payload: dict[str, JsonValue],
+        known: Mapping[str, JsonValue],
     ) -> None:
-        self._log().append(
+        """Say why this playbook was carried out or not, and which others were made for the case."""
+        others = playbooks.fitting(cause.error_type, cause.component)
+        decisions.record(
             session,
-            actor=ACTOR,
+            component=ACTOR,
             action=f"remedy.{playbook.name}",
-            resource=cause.target or cause.component,
-            decision="refused" if result == "refused" else "allowed",
-            subsystem=cause.component,
-            payload={"cause": cause.id, **payload},
-            result=result,
+            subject=cause.target or cause.component,
+            inputs={"cause": cause.id, "failure": cause.error_type, **known},
+            rule=f"{playbook.name} is made for {cause.error_type or 'what was asked for'}",
+            alternatives=[
+                {"action": other.name, "because": f"{playbook.name} was the more promising one"}
+                for other in others
+                if other.name != playbook.name
+            ],
+            outcome=result,
         )
-
-
-def _with_reason(outcome: RemedyOutcome, why_no_other: str) -> RemedyOutcome:
-    reason = f"{outcome.escalate_reason}; {why_no_other}"
-    return replace(outcome, escalate_reason=reason)
 
 
 def _ground(cause: Cause, step: Step, on: ProcessControl | None) -> Ground:

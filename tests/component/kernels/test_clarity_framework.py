@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy.orm import Session
 
 from homeostat import registry
 from homeostat.clock import new_id, utcnow
@@ -12,7 +14,8 @@ from homeostat.kernels.clarity_framework import (
     faded,
     score,
 )
-from homeostat.store import database
+from homeostat.repair.remedy import Cause
+from homeostat.store import database, decisions
 from homeostat.store.checks import CheckRun
 from homeostat.store.decisions import DecisionRecord
 from homeostat.testing import check_contract
@@ -56,6 +59,45 @@ def test_a_decision_is_explained_in_one_paragraph_that_the_audit_log_vouches_for
         assert "does not agree with its audit row" in clarity.explain(session, record.id)
         with pytest.raises(UnknownDecisionError):
             clarity.explain(session, "none")
+
+
+def test_what_kernels_do_by_themselves_has_a_record_that_explains_it(
+    clarity: ClarityFramework,
+) -> None:
+    healer: Any = registry.find("kernels.self_healing")
+    learner: Any = registry.find("kernels.learning_integration")
+    cause = Cause("incident-1:1", "trading.x", "ExchangeDownError", utcnow())
+    assert healer.remedy(cause).verified
+    with database.transaction() as session:
+        learner.learn(session, {"playbook:hopeless": (0, 30)})
+        told = {
+            record.component: clarity.explain(session, record.id)
+            for record in decisions.recent(session)
+        }
+    remedy, trust = told["kernels.self_healing"], told["kernels.learning_integration"]
+    assert "did remedy.pause-trading on trading.x" in remedy
+    assert "What came of it: verified. Audit row" in remedy
+    assert "did trust.withdrawn on playbook:hopeless" in trust
+    assert "keep using it was possible, but its outcomes say otherwise" in trust
+
+
+def test_governance_asks_a_person_while_the_actor_is_quarantined(
+    clarity: ClarityFramework,
+) -> None:
+    governance: Any = registry.find("kernels.governance")
+
+    def decided(session: Session) -> tuple[bool, bool]:
+        decision = governance.decide(
+            session, action="remedy.reconnect", risk="low", actor="kernels.self_healing"
+        )
+        return decision.allowed, decision.needs_approval
+
+    with database.transaction() as session:
+        assert decided(session) == (True, False)
+        clarity.note(session, "kernels.self_healing", successes=0, failures=9, now=utcnow())
+        assert decided(session) == (False, True)
+        clarity.note(session, "kernels.self_healing", successes=30, failures=0, now=utcnow())
+        assert decided(session) == (True, False)
 
 
 def test_trust_follows_the_check_runs_and_quarantines_below_the_floor(

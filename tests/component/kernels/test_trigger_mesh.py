@@ -15,7 +15,7 @@ from homeostat.incidents.failure import Failure, Source
 from homeostat.incidents.recognition import report
 from homeostat.kernels import infrastructure_manager
 from homeostat.kernels.trigger_mesh import Rule, RuleError, TriggerMesh, observers
-from homeostat.repair.remedy import Cause
+from homeostat.repair.remedy import Cause, cause_of
 from homeostat.settings import settings
 from homeostat.store import checks, database, figures, redis
 from homeostat.store.embedded import EmbeddedServer
@@ -167,6 +167,25 @@ def quarantined(_patch: Patch, _folder: Path) -> None:
     _tell_what_was_written()
 
 
+def leak(_patch: Patch, _folder: Path) -> None:
+    now = utcnow()
+    with database.transaction() as session:
+        for minute in range(13):
+            size = 2e8 + 2e6 * minute
+            at = now - timedelta(minutes=12 - minute)
+            figures.record(session, at, {("process:worker.child:7", "rss_bytes"): size})
+    with database.transaction() as session:
+        kernel: Any = registry.find("kernels.infrastructure_manager")
+        for notice in kernel.warnings(session, {}, now):
+            kernel._tell(notice)
+
+
+def missed_beat(_patch: Patch, _folder: Path) -> None:
+    monitor: Any = registry.find("kernels.health_monitor")
+    for _ in range(2):
+        monitor._tell_gaps({"kernels.governance": 1}, utcnow())
+
+
 TRIGGERS: dict[str, tuple[Callable[[Patch, Path], None], str]] = {
     "heartbeat gap": (heartbeat_gap, "HeartbeatGap"),
     "queue spike": (queue_spike, "QueueSpike"),
@@ -180,7 +199,21 @@ TRIGGERS: dict[str, tuple[Callable[[Patch, Path], None], str]] = {
     "remedies that do not last": (remedies_that_do_not_last, "RemedyDoesNotLast"),
     "a remedy that is not trusted any more": (trust_withdrawn, "TrustWithdrawn"),
     "a component that may not act by itself": (quarantined, "Quarantined"),
+    "predictive: leak": (leak, "MemoryLeak"),
+    "missed beat": (missed_beat, "MissedBeat"),
     "predictive: what will run out": (predictive, "ResourceForecast"),
+}
+
+
+#: Incident → the playbook that is made for it; the others go to the coding agent or to a person.
+HEALED_BY = {
+    "HeartbeatGap": "restart-process",
+    "QueueSpike": "grow-pool",
+    "ConfigDrift": "reload-configuration",
+    "ModelIntegrityError": "disable-model",
+    "ResourcePressure": "safe-profile",
+    "MemoryLeak": "restart-what-leaks",
+    "MissedBeat": "see-the-beat-keep-up",
 }
 
 
@@ -208,6 +241,9 @@ def test_each_trigger_fires_from_its_real_producer_and_is_routed(
         assert incident.source == "trigger"
         tasks = session.scalars(select(Job.task)).all()
         assert "fix_analysis.analyse" in tasks
+        if kind in HEALED_BY:
+            healer: Any = registry.find("kernels.self_healing")
+            assert healer.prospect(session, cause_of(incident)) == HEALED_BY[kind]
     assert cycle()["fired"] == []  # once is enough
 
 
