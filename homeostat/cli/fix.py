@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import getpass
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from homeostat.cli.output import Format, Output, table
+from homeostat.errors import HomeostatError
 
 if TYPE_CHECKING:
     from homeostat.kernels.coding_agent import CodingAgent
@@ -23,6 +25,13 @@ KnowledgePath = Annotated[
 ]
 #: Exit codes of `fix run`, besides 0 for a proven patch.
 NONE_FOUND, REFUSED = 3, 4
+#: What a command that cannot be mended says by its end, by what stands in it and how it ended.
+_UNUSABLE = (
+    ("", "exit status 127 ", "Its program is not found in the sandbox; check the command."),
+    ("pytest", "exit status 4 ", "pytest does not find what it is to run; check the path."),
+    ("pytest", "exit status 5 ", "pytest finds no test; give a command that runs one."),
+    ("", "exit status ", "It shows no Python exception to go by; give a command that raises one."),
+)
 #: Of `fix approve` and `fix revert`: a file has changed since, so nothing was written.
 NOT_APPLIED = 75
 
@@ -39,9 +48,11 @@ def open_knowledge(path: Path | None) -> Knowledge:
 
     if path is not None:
         return Knowledge.at(path)
-    from homeostat.store.database import engine
+    from homeostat.store.database import engine, migrate
 
     settings().ensure_state_dir()
+    # The door may be the first thing that is ever run on this state folder.
+    migrate()
     return Knowledge(engine())
 
 
@@ -65,6 +76,7 @@ def run(
     from homeostat.repair.proof.prover import Depth
     from homeostat.settings import settings
 
+    _refuse_unreadable(command)
     choice = Apply.APPROVED if approve_all else Apply.POLICY if apply else Apply.NEVER
     options = Options(
         apply=choice,
@@ -78,14 +90,49 @@ def run(
         typer.echo(json.dumps(shown, indent=2))
     else:
         _tell(shown)
-    if outcome.status is Status.NONE_FOUND:
+    if why := _why_nothing(outcome.status, command, outcome.failure):
+        typer.echo(f"homeostat: {why}", err=True)
+    if outcome.status in {Status.NONE_FOUND, Status.HEALTHY}:
         raise typer.Exit(NONE_FOUND)
     if outcome.status is Status.REFUSED:
         raise typer.Exit(REFUSED)
 
 
+class UnreadableCommandError(HomeostatError):
+    """The command cannot be read as a line of words."""
+
+    exit_code = 64
+
+
+def _refuse_unreadable(command: str) -> None:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UnreadableCommandError(
+            f"The command {command!r} cannot be read ({error}); check its quotes."
+        ) from None
+    if not words:
+        raise UnreadableCommandError("The command is empty; give the command that fails.")
+
+
+def _why_nothing(status: str, command: str, failure: str) -> str:
+    """Return what to do where the command itself leaves nothing to mend, empty where it does."""
+    if status == "healthy":
+        return "The command does not fail, so there is nothing to mend."
+    if status != "none_found":
+        return ""
+    return next(
+        (why for word, end, why in _UNUSABLE if word in command and failure.startswith(end)), ""
+    )
+
+
 def _tell(shown: dict[str, Any]) -> None:
     typer.echo(f"{shown['status']}  {shown['id']}  {shown['seconds']} s")
+    if "no network" not in shown["protections"]:
+        typer.echo(
+            "Bubblewrap is missing: it ran with limits only, and nothing was run that is not from "
+            "the repository. Install the package `bubblewrap`."
+        )
     if shown["failure"]:
         typer.echo(f"Failure: {shown['failure']}")
     if shown["fix"]:

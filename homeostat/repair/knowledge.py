@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, inspect, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
@@ -36,6 +37,12 @@ class OldKnowledgeError(HomeostatError):
     exit_code = 65
 
 
+class KnowledgeFileError(HomeostatError):
+    """A stand-alone knowledge base cannot be opened; give another path."""
+
+    exit_code = 66
+
+
 class Knowledge:
     """Reads and writes repairs and known fixes, each in a transaction of its own."""
 
@@ -46,13 +53,19 @@ class Knowledge:
     def at(cls, path: Path) -> Knowledge:
         """Open, or make, a stand-alone knowledge base in an SQLite file.
 
-        Raises OldKnowledgeError where an earlier version made it.
+        Raises OldKnowledgeError where an earlier version made it, and KnowledgeFileError where the
+        file cannot be opened or is something else.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        engine = make_engine(f"sqlite:///{path.absolute()}")
-        KnownFix.metadata.create_all(
-            engine, tables=[KnownFix.metadata.tables[name] for name in ("known_fixes", "repairs")]
-        )
+        tables = [KnownFix.metadata.tables[name] for name in ("known_fixes", "repairs")]
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            engine = make_engine(f"sqlite:///{path.absolute()}")
+            KnownFix.metadata.create_all(engine, tables=tables)
+        except (OSError, DBAPIError) as error:
+            why = error.orig if isinstance(error, DBAPIError) else error.strerror
+            raise KnowledgeFileError(
+                f"The knowledge base {path} cannot be opened ({why}); give another path."
+            ) from error
         there = {column["name"] for column in inspect(engine).get_columns("repairs")}
         if not there.issuperset(column.name for column in Repair.__table__.columns):
             raise OldKnowledgeError(

@@ -25,6 +25,9 @@ _MOST_UNITS = 8
 
 __all__ = ["Depth", "Prover"]
 
+_FOREIGN = frozenset({Origin.LLM, Origin.PIN})
+_FOREIGN_STRATEGIES = frozenset({"language_model", "dependency_pin"})
+
 
 class Prover:
     """Proves candidates for one case."""
@@ -86,7 +89,8 @@ class Prover:
     def _isolation(self, candidate: Candidate) -> Step:
         """Without isolation nothing is run that does not come from the repository."""
         isolated = self._runner.sandbox.isolation is Isolation.BUBBLEWRAP
-        foreign = candidate.origin in {Origin.LLM, Origin.PIN}
+        # A replay from knowledge is as foreign as the strategy that it was learnt from.
+        foreign = candidate.origin in _FOREIGN or candidate.strategy in _FOREIGN_STRATEGIES
         if foreign and not isolated:
             return Step("isolation", False, "bubblewrap is missing and the patch is not our own")
         detail = "in bubblewrap" if isolated else "limits only: bubblewrap does not work here"

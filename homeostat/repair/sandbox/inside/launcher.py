@@ -41,7 +41,12 @@ def main() -> None:
     os.chdir(order["cwd"])
     for name, value in order["limits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))
-    os.execvpe(order["command"][0], order["command"], os.environ)
+    try:
+        os.execvpe(order["command"][0], order["command"], os.environ)
+    except OSError as error:
+        # As a shell does, so that it is not taken for a failure of the target's own.
+        sys.stderr.write("%s: %s\n" % (order["command"][0], error.strerror))
+        sys.exit(127)
 
 
 if __name__ == "__main__":
