@@ -91,10 +91,10 @@ class Mending:
 
     def _go_on(self, repair: Repair) -> Standing:
         if repair.status == WORKING:
-            reason = self._prove(repair)
+            self._prove(repair)
             repair = _again(repair)
-            if repair.status not in PROVEN:
-                return Standing(End.NOT_MENDED, reason)
+        if repair.status not in PROVEN | {APPLYING, Status.APPLIED.value}:
+            return Standing(End.NOT_MENDED, repair.story[-1]["what"].partition(": ")[2])
         self._step(repair, State.ANALYSING, self._propose)
         repair = self._step(repair, State.PROPOSED, self._decide)
         if repair.status == APPLYING:
@@ -112,8 +112,8 @@ class Mending:
                 take(session, row, incident)
             return row
 
-    def _prove(self, repair: Repair) -> str:
-        """Search and prove; the row then says what was found. Returns why nothing was."""
+    def _prove(self, repair: Repair) -> None:
+        """Search and prove; the row then says what was found, or why nothing was."""
         options = Options(
             apply=Apply.NEVER,
             mode=self.settings.mode,
@@ -131,7 +131,6 @@ class Mending:
                 row = session.get_one(Repair, repair.id, populate_existing=True)
                 row.status = status
                 record.step(session, self.clarity, row, "not_found", rule="proof", outcome=reason)
-        return reason
 
     def _propose(self, session: Session, repair: Repair, incident: Incident) -> None:
         detail = _told(repair)

@@ -13,19 +13,26 @@ import pytest
 from sqlalchemy import select
 
 from homeostat.clock import utcnow
+from homeostat.incidents import lifecycle
+from homeostat.incidents.lifecycle import State
 from homeostat.repair import claims
+from homeostat.repair.story import tell
 from homeostat.settings import settings
 from homeostat.store import database
-from homeostat.store.incidents import Incident
+from homeostat.store.incidents import Incident, TimelineEntry
 from homeostat.store.repair import Repair
-from tests.component.repair.live_scenes import strike
+from tasks import fix_analysis
+from tests.component.repair.live_scenes import analysis_job, now_of, strike
 
 ROOT = Path(__file__).parents[3]
 _CLAIMS = """
 import sys
 from pathlib import Path
 from homeostat.incidents import lifecycle
+from homeostat.incidents import lifecycle
+from homeostat.incidents.lifecycle import State
 from homeostat.repair import claims
+from homeostat.repair.story import tell
 from homeostat.store import database
 print("ready", flush=True)
 sys.stdin.readline()
@@ -106,3 +113,20 @@ def test_each_opening_has_a_repair_of_its_own() -> None:
     assert first is not None
     assert second is not None
     assert first.id != second.id
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_search_that_ended_in_vain_before_its_worker_died_is_not_done_again() -> None:
+    incident = strike()
+    repair = taken(incident)
+    assert repair is not None
+    with database.transaction() as session:
+        lifecycle.transition(session, incident.id, State.ANALYSING, actor="test")
+        row = session.get_one(Repair, repair.id)
+        row.status = "refused"
+        tell(row, "not_found: every candidate was refused")
+    fix_analysis.analyse(incident_id=incident.id, job_id=analysis_job(incident))
+    assert now_of(incident).state == "escalated"
+    with database.reading() as session:
+        entries = session.scalars(select(TimelineEntry).order_by(TimelineEntry.id)).all()
+    assert entries[-1].detail["reason"] == "every candidate was refused"
