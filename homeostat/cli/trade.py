@@ -9,9 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from homeostat.cli import venue
 from homeostat.cli.output import Format, Output, table
 
 app = typer.Typer(help="The trading subsystems' decisions, by hand.", no_args_is_help=True)
+app.add_typer(venue.app, name="venue")
 
 #: `replay` exits with this where a decision came out otherwise.
 DIFFERS = 3
@@ -224,6 +226,9 @@ def backtest(
     data: Annotated[Path, typer.Option(help="A file or folder of one-minute candles.")],
     policy: Annotated[str, typer.Option(help="volatility, tiered, or both.")] = "volatility",
     floor: Annotated[float, typer.Option(help="Least confidence of an entry.")] = 0.65,
+    universe: Annotated[
+        bool, typer.Option("--universe/--all-symbols", help="Filter the symbols as live.")
+    ] = True,
     output: Output = Format.TEXT,
 ) -> None:
     """Trade recorded data with all costs; expectancy with its interval, and no promise."""
@@ -233,7 +238,10 @@ def backtest(
     if policy not in {*Policy, "both"}:
         raise BarrierInputError(f"There is no policy {policy!r}; name volatility, tiered or both.")
     names = list(Policy) if policy == "both" else [Policy(policy)]
-    found = [testing.backtest(data, policy=one, floor=floor).as_json() for one in names]
+    found = [
+        testing.backtest(data, policy=one, floor=floor, universe=universe).as_json()
+        for one in names
+    ]
     _show(found[0] if len(found) == 1 else found, output, "Backtest")
 
 

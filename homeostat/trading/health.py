@@ -26,6 +26,8 @@ from homeostat.trading.market import port
 
 #: The switch that the venue sets for all workers while it has banned us.
 VENUE_BANNED = "venue.banned"
+#: A shorter wait that the venue asks for passes before the next decision, in seconds.
+LONG_WAIT_S = 30.0
 #: Failed checks in a row from which a subsystem is no longer critical but failed.
 FAILED_AFTER = 3
 #: Ages in seconds until which a feed or a loop is healthy, degraded, critical; then failed.
@@ -48,6 +50,9 @@ class Level(StrEnum):
     UNKNOWN = "unknown"
     CRITICAL = "critical"
     FAILED = "failed"
+
+
+_RANK = {level: place for place, level in enumerate(Level)}
 
 
 @dataclass(frozen=True)
@@ -92,13 +97,31 @@ def data_feed(ground: Ground) -> Reading:
 
 
 def exchange_connection(ground: Ground) -> Reading:
-    """Read whether the venue has banned us, and whether an order's fate is unknown."""
+    """Read whether the venue answers us, has banned us, and whether an order's fate is unknown."""
     if controls.is_on(ground.session, VENUE_BANNED):
         return Reading(Level.CRITICAL, "the venue has banned us for a while")
     statement = select(func.count()).select_from(Order).where(Order.state == "UNKNOWN")
     unknown = int(ground.session.scalar(statement) or 0)
     level = Level.DEGRADED if unknown else Level.HEALTHY
-    return Reading(level, f"{unknown} orders of unknown outcome")
+    found = Reading(level, f"{unknown} orders of unknown outcome")
+    outside = _outside_venue(ground)
+    return found if outside is None else max(found, outside, key=lambda one: _RANK[one.level])
+
+
+def _outside_venue(ground: Ground) -> Reading | None:
+    """Read the circuit and the wait that all workers share; None on paper and where all is well."""
+    from homeostat.trading.venue import choice
+
+    if not choice.is_outside(ground.settings):
+        return None
+    standing = choice.guard(ground.settings).standing()
+    wait = standing.wait_until - ground.now.timestamp()
+    if standing.circuit != "closed":
+        return Reading(Level.CRITICAL, f"the circuit to the venue is {standing.circuit}")
+    if wait > 0:
+        level = Level.CRITICAL if wait > LONG_WAIT_S else Level.DEGRADED
+        return Reading(level, f"the venue makes us wait another {wait:.0f} s")
+    return None
 
 
 def ai_model(ground: Ground) -> Reading:

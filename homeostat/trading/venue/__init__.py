@@ -16,9 +16,22 @@ from homeostat.trading.venue.paper import (
     bar_of,
     result_r,
 )
-from homeostat.trading.venue.port import advance, close, move_stop, reduce, rest, resting, send
+from homeostat.trading.venue.port import (
+    advance,
+    close,
+    move_stop,
+    reduce,
+    rest,
+    resting,
+    send,
+    takes_adds,
+)
+
+#: States in which a position begins: filled, or on its way to an outside venue.
+ACCEPTED = frozenset({"FILLED", "NEW"})
 
 __all__ = [
+    "ACCEPTED",
     "FUNDING_EVERY",
     "HORIZON_BARS",
     "SLIPPAGE",
@@ -35,4 +48,5 @@ __all__ = [
     "resting",
     "result_r",
     "send",
+    "takes_adds",
 ]

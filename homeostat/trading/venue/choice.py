@@ -80,7 +80,7 @@ def _keys(settings: Settings) -> tuple[str, str]:
     if not all(one.startswith(_SCHEME) for one in given):
         raise SettingsError(
             "HOMEOSTAT_VENUE_KEY and HOMEOSTAT_VENUE_SECRET must each name a secret as "
-            "secret://NAME; `homeostat secret set NAME` keeps one."
+            "secret://NAME; `homeostat trade venue keys` keeps both and prints the settings."
         )
     manager: SecretManager = registry.find("kernels.secret_manager")  # type: ignore[assignment]  # asked for by its port
     with transaction() as session:

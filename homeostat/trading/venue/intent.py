@@ -68,10 +68,7 @@ def send(
         updated_at=utcnow(),
     )
     session.add(order)
-    if kind.startswith("ADD"):
-        # The stop that an add moves first would have to rest before it: not carried out yet.
-        order.state, order.reason = "REJECTED", "adds are not sent to an outside venue"
-    elif not reduce_only and quantity * price < instrument.min_notional:
+    if not reduce_only and quantity * price < instrument.min_notional:
         order.state, order.reason = "REJECTED", f"below {instrument.min_notional} notional"
     else:
         want(session, order)

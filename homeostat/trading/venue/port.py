@@ -21,6 +21,11 @@ def _outside(book: str) -> bool:
     return book != CANARY and is_outside(settings())
 
 
+def takes_adds(book: str) -> bool:
+    """Return whether a position may be added to: its stop would have to move first, outside too."""
+    return not _outside(book)
+
+
 def send(session: Session, position: Position | None, *, book: str, **order: Any) -> Order:
     """Send a market order; filled or rejected on paper, NEW where it goes outside."""
     way = intent.send if _outside(book) else paper.send

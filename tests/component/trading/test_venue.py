@@ -13,7 +13,7 @@ from homeostat.store import trading
 from homeostat.store.database import transaction
 from homeostat.store.trading import Order, Position
 from homeostat.trading import venue
-from homeostat.trading.flow.entries import _BEGINNING
+from homeostat.trading.flow.opening import _BEGINNING
 from homeostat.trading.market.panel import Instrument
 from homeostat.trading.venue import Bar
 

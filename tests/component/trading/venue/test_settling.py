@@ -15,6 +15,7 @@ from homeostat.store import trading as store
 from homeostat.store.database import reading, transaction
 from homeostat.store.trading import PAPER, Order, Position, client_order_id
 from homeostat.trading.flow import errands
+from homeostat.trading.flow.ground import Ground
 from homeostat.trading.flow.reconcile import Reconciled, reconcile
 from homeostat.trading.flow.settling import settle
 from homeostat.trading.health import VENUE_BANNED
@@ -276,7 +277,16 @@ def test_a_refused_entry_ends_its_position_without_a_result(
     assert "-2019" in order("ENTRY").reason
 
 
-def test_a_banned_venue_closes_entries_for_all_and_keeps_the_exit(
+def test_a_banned_venue_closes_entries_for_all(loopback: Loopback, connected: Connect) -> None:
+    client_id = want_entry()
+    loopback.put(FaultKind.BANNED, seconds=120.0)
+    assert settle(transaction, connected(), client_id) == "NEW"
+    with reading() as session:
+        assert controls.is_on(session, VENUE_BANNED)
+        assert VENUE_BANNED in Ground.read(session, utcnow()).switches
+
+
+def test_an_exit_waits_for_the_end_of_a_ban_and_goes_out_then(
     loopback: Loopback, connected: Connect
 ) -> None:
     exchange = connected()
@@ -284,9 +294,8 @@ def test_a_banned_venue_closes_entries_for_all_and_keeps_the_exit(
     client_id = want("CLOSE", rule="PIL_EXIT")
     loopback.put(FaultKind.BANNED, seconds=1.0)
     assert settle(transaction, exchange, client_id) == "NEW"
-    with reading() as session:
-        assert controls.is_on(session, VENUE_BANNED)
-    # The stop rests at the venue meanwhile, and the exit goes out as soon as the ban ends.
+    # The stop rests at the venue meanwhile.
+    assert loopback.exchange.account.find(conditional=True, id_=2) is not None
     wait_until(lambda: not exchange.guard.wait_until(), "the ban ends")
     assert settle(transaction, exchange, client_id) == "FILLED"
     assert loopback.amount() == 0
