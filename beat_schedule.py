@@ -47,4 +47,5 @@ ENTRIES: tuple[Entry, ...] = (
     upkeep("upkeep.retain", every_s=3600),
     upkeep("upkeep.snapshot", every_s=3600),
     upkeep("incidents.follow_up", every_s=30),
+    upkeep("fix_analysis.refactor", every_s=3600),
 )

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.orm import Session
 
-from homeostat.repair import refactor
+from homeostat import registry
+from homeostat.repair import refactor, refactoring
 from homeostat.repair.refactor import Pattern
 from homeostat.repair.sandbox import Sandbox
 from homeostat.repair.sandbox.interpreter import inspect_interpreter
 from homeostat.repair.tree import Tree
 from homeostat.store import approvals
+from homeostat.store.approvals import Approval
 from homeostat.store.database import transaction
 from homeostat.store.repair import KnownFix
+from homeostat.store.track_records import TrackRecord
 
 pytestmark = pytest.mark.usefixtures("sqlite_store")
 
@@ -128,3 +133,88 @@ def test_a_pattern_that_stands_nowhere_proposes_nothing(tree: Tree) -> None:
     pattern = Pattern("never_written_here()", "x()", ("a", "b", "c"))
     proposal = refactor.prove(pattern, tree, sandbox_of(tree), ["true"])
     assert (proposal.verified, proposal.changes) == (False, {})
+
+
+# A round: proposed once, applied once a person approved, taken back where it does not hold.
+
+
+@pytest.fixture
+def repository(tree: Tree) -> Path:
+    for words in (
+        ("init", "-q"),
+        ("config", "user.name", "t"),
+        ("config", "user.email", "t@localhost"),
+        ("add", "-A"),
+        ("commit", "-q", "-m", "Begin"),
+    ):
+        subprocess.run(["git", *words], cwd=tree.root, check=True)
+    return tree.root
+
+
+def proof(code: str = GOOD[1]) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def spend(session: Session, approval: Approval) -> bool:
+    governance: Any = registry.find("kernels.governance")
+    decision = governance.use(
+        session, approval.id, action=approval.action, subject=approval.subject, actor="t"
+    )
+    return bool(decision.allowed)
+
+
+def decide(*, approve: bool) -> None:
+    with transaction() as session:
+        (waiting,) = approvals.waiting(session)
+        approvals.decide(session, waiting.id, approve=approve, by="ada")
+
+
+def learnt_from_three() -> None:
+    with transaction() as session:
+        for number in range(3):
+            planted(session, number)
+
+
+def test_a_round_without_patterns_says_so(repository: Path) -> None:
+    done = refactoring.play(repository, proof(), spend)
+    assert done.said.startswith("0 patterns")
+    assert (done.proposed, done.applied) == ([], [])
+
+
+def test_an_approved_pattern_is_applied_once_and_learnt_from(repository: Path) -> None:
+    learnt_from_three()
+    assert refactoring.play(repository, proof(), spend).proposed == [WAS]
+    assert refactoring.play(repository, proof(), spend).proposed == []
+    assert (repository / "one.py").read_text() == CALLER
+    decide(approve=True)
+    assert refactoring.play(repository, proof(), spend).applied == [WAS]
+    assert (repository / "one.py").read_text() == CALLER.replace(WAS, BECOMES)
+    assert refactoring.play(repository, proof(), spend).applied == []
+    with transaction() as session:
+        record = session.get_one(TrackRecord, (refactor.ACTION, learnt().key))
+        assert (record.in_row, record.failures) == (1, 0)
+
+
+def test_what_fails_once_applied_is_taken_back_and_not_tried_again(repository: Path) -> None:
+    learnt_from_three()
+    refactoring.play(repository, proof(), spend)
+    decide(approve=True)
+
+    def meanwhile(session: Session, approval: Approval) -> bool:
+        """Somebody breaks the repository between the proof and the commit."""
+        (repository / "late.py").write_text("x = (")
+        return spend(session, approval)
+
+    done = refactoring.play(repository, proof(), meanwhile)
+    assert done.reverted == [WAS]
+    assert (repository / "one.py").read_text() == CALLER
+    with transaction() as session:
+        assert refactor.patterns(session) == []
+
+
+def test_what_a_person_rejects_is_left_alone(repository: Path) -> None:
+    learnt_from_three()
+    refactoring.play(repository, proof(), spend)
+    decide(approve=False)
+    assert refactoring.play(repository, proof(), spend).applied == []
+    assert (repository / "one.py").read_text() == CALLER
