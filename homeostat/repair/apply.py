@@ -79,16 +79,13 @@ def fix_message(
     proof: Sequence[tuple[str, str]] = (),
 ) -> str:
     """Return the commit message of a fix: title, failure, proof, and trailers to find it by."""
-    steps = "".join(f"  {name}: {detail}\n" for name, detail in proof)
-    trailers = {REPAIR: repair_id, "Incident": incident_id, "Approved-by": approved_by}
-    return "\n\n".join(
-        [
-            title.rstrip(".")[:72],
-            title,
-            f"Failure: {failure}" + (f"\nProof:\n{steps}".rstrip() if steps else ""),
-            "\n".join(f"{name}: {text}" for name, text in trailers.items() if text) + "\n",
-        ]
-    )
+    told = [f"Failure: {failure}"]
+    told += [f"Approved by: {approved_by}"] if approved_by else []
+    told += ["Proof:", *(f"  {name}: {detail}" for name, detail in proof)] if proof else []
+    trailers = [f"{REPAIR}: {repair_id}"]
+    trailers += [f"Incident: {incident_id}"] if incident_id else []
+    blocks = (title.rstrip(".")[:72], title, "\n".join(told), "\n".join(trailers))
+    return "\n\n".join(blocks) + "\n"
 
 
 def find_commit(repository: Path, trailer: str, repair_id: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from homeostat.errors import HomeostatError
-from homeostat.repair.apply import ApplyError, commit_changes, revert_commit
+from homeostat.repair.apply import ApplyError, commit_changes, fix_message, revert_commit
 from homeostat.repair.knowledge import Knowledge
 from homeostat.repair.tree import Tree, digest
 from homeostat.store.repair import Repair
@@ -31,12 +31,8 @@ def approve(knowledge: Knowledge, repair_id: str, actor: str) -> Repair:
         if digest(now.read(path)) != old:
             raise ApplyError(f"{path} has changed since the patch was proven; run the fix again.")
     title = row.outcome["fix"]["title"]
-    commit = commit_changes(
-        repository,
-        row.changes,
-        f"{title.rstrip('.')[:72]}\n\n{title}\n\nFailure: {row.outcome['failure']}\n"
-        f"Repair: {row.id}\nApproved by: {actor}\n",
-    )
+    message = fix_message(row.id, title, row.outcome["failure"], approved_by=actor)
+    commit = commit_changes(repository, row.changes, message)
     knowledge.decide(repair_id, "applied", actor, commit, "approved and applied")
     knowledge.credit(repair_id, success=True)
     return knowledge.repair(repair_id)
@@ -55,7 +51,7 @@ def take_back(knowledge: Knowledge, repair_id: str, actor: str, reason: str) -> 
     row = knowledge.repair(repair_id)
     if row.status != "applied" or not row.commit:
         raise NotOpenError(f"Repair {repair_id} is {row.status}; only an applied one goes back.")
-    commit = revert_commit(Path(row.repository), row.commit, f"{reason}\n\nRepair: {row.id}")
+    commit = revert_commit(Path(row.repository), row.commit, reason, repair_id=row.id)
     knowledge.decide(repair_id, "reverted", actor, commit, f"taken back: {reason}")
     knowledge.credit(repair_id, success=False)
     return knowledge.repair(repair_id)

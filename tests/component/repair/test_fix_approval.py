@@ -103,7 +103,7 @@ def test_a_person_s_approval_applies_it_and_the_whole_story_is_told(shop: Shop) 
     done = homeostat("fix", "approve", repair.id, "--actor", "ann")
     assert done.returncode == 0, done.stderr
     assert (commits(repository), now_of(incident).state) == (1, "verifying")
-    assert "Approved-by: ann" in git(repository, "log", "-1", "--format=%B")
+    assert "Approved by: ann" in git(repository, "log", "-1", "--format=%B")
     assert [approval.state for approval in approvals()] == ["used"]
     with database.reading() as session:
         decided = [one.action for one in session.scalars(select(DecisionRecord)).all()]
