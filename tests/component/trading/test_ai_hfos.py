@@ -18,7 +18,6 @@ from homeostat.trading import ai_hfos
 from homeostat.trading.ai_hfos import (
     ALLOW_ALL,
     SUBSYSTEMS,
-    Claim,
     Drawdown,
     Facts,
     Health,
@@ -27,7 +26,6 @@ from homeostat.trading.ai_hfos import (
     health_of,
     mode_for,
     next_drawdown,
-    resolve,
 )
 from homeostat.trading.health import Level
 from homeostat.trading.self_healing import TARGETS, policy_for
@@ -155,16 +153,6 @@ def test_no_combination_allows_what_the_safety_policy_forbids(
         assert set(levels.values()) <= {Level.HEALTHY, Level.UNKNOWN}
         assert not switches[0]
         assert not switches[1]
-
-
-def test_conflicts_are_resolved_in_the_order_of_authority() -> None:
-    order = ["safety", "brake", "PIL", "PBA", "execution", "PAL", "model"]
-    for place, first in enumerate(order[:-1]):
-        claims = [Claim(who, "BTC", who) for who in reversed(order[place:])]
-        won, conflicts = resolve(claims)
-        assert won["BTC"].authority == first
-        assert conflicts == 1
-    assert resolve([Claim("PIL", "A", "EXIT"), Claim("PAL", "A", "EXIT")])[1] == 0
 
 
 def component() -> Any:

@@ -22,6 +22,7 @@ from homeostat.trading import portfolio_balancer
 from homeostat.trading.portfolio_balancer import (
     Candidate,
     Limits,
+    Moves,
     clusters,
     risk_parity,
     shrunk_covariance,
@@ -37,10 +38,12 @@ def wish(number: int, **more: Any) -> Candidate:
     return Candidate(f"cycle.S{number}", **{**usual, **more})
 
 
-def codes(*wishes: Candidate, limits: Limits | None = None) -> list[str]:
+def codes(
+    *wishes: Candidate, limits: Limits | None = None, moves: Moves | None = None
+) -> list[str]:
     balancer: Any = registry.find("trading.portfolio_balancer")
     with transaction() as session:
-        return [one.code for one in balancer.reserve(session, PAPER, wishes, limits)]
+        return [one.code for one in balancer.reserve(session, PAPER, wishes, limits, moves)]
 
 
 @pytest.mark.usefixtures("sqlite_store")
@@ -89,6 +92,40 @@ def test_margin_and_gross_have_limits_of_their_own() -> None:
     assert codes(wish(2, notional=0.1), limits=tight) == ["INSUFFICIENT_MARGIN"]
     loose = Limits(leverage=99.0, net=9.0, gross=1.0, symbol=9.0, cluster=9.0)
     assert codes(wish(2, notional=0.1), limits=loose) == ["GROSS_EXPOSURE"]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(("limit", "code"), [(1.001, ""), (0.999, "MARGINAL_VARIANCE")])
+def test_what_a_trade_adds_to_the_variance_has_a_limit(limit: float, code: str) -> None:
+    draw = np.random.default_rng(4).standard_normal((2, 240)) * 0.001
+    returns = np.stack([draw[0], draw[0] + 0.2 * draw[1]])
+    covariance = np.cov(returns)
+    # The second of two that move together: its own variance and twice what they share.
+    weight, held = 2_000.0 / 10_000, 1_000.0 / 10_000
+    added = 60 * (weight**2 * covariance[1, 1] + 2 * weight * held * covariance[0, 1])
+    moves = Moves(["S1", "S2"], lambda: returns)
+    limits = Limits(cluster=9.0, net=9.0, variance=limit * added)
+    assert codes(wish(1, side=1, notional=1_000.0), limits=Limits(cluster=9.0)) == [""]
+    assert codes(wish(2, side=1, notional=2_000.0), limits=limits, moves=moves) == [code]
+
+
+def test_a_hedge_takes_variance_away_and_an_unknown_holding_is_dear() -> None:
+    draw = np.random.default_rng(4).standard_normal((1, 240)) * 0.001
+    moves = Moves(["A", "B"], lambda: np.concatenate([draw, draw]))
+    alone = moves.added_variance("B", 1_000.0, {})
+    assert moves.added_variance("B", -1_000.0, {"A": 1_000.0}) == pytest.approx(-alone)
+    assert moves.added_variance("B", 1_000.0, {"GONE": -1_000.0}) == pytest.approx(3 * alone)
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_clusters_are_those_of_the_present_returns() -> None:
+    draw = np.random.default_rng(2).standard_normal((2, 240))
+    together = Moves(["S1", "S2"], lambda: np.stack([draw[0], draw[0]]))
+    apart = Moves(["S1", "S2"], lambda: draw)
+    tight = Limits(cluster=0.15, variance=9.0)
+    assert codes(wish(1, cluster=7)) == [""]
+    assert codes(wish(2, cluster=8), limits=tight, moves=together) == ["CLUSTER_CONCENTRATION"]
+    assert codes(wish(2, cluster=7), limits=tight, moves=apart) == [""]
 
 
 @pytest.mark.usefixtures("sqlite_store")
