@@ -18,6 +18,9 @@ from homeostat.repair.sandbox.runner import shell_words
 
 #: `-p no:cacheprovider`: the run must not depend on an earlier one. Plugins of the target stay on.
 _PYTEST_OPTIONS = "-p homeostat_recorder -p no:cacheprovider"
+#: Where only passed or failed is asked, no assertion need explain itself: pytest rewrites each test
+#: module for that, in each run, which takes longer than most tests.
+_OUTCOME_ONLY = f"{_PYTEST_OPTIONS} --assert=plain"
 
 Changes = Mapping[str, str | None]
 
@@ -50,7 +53,8 @@ class Runner:
     ) -> tuple[Run, Failure]:
         """Run the failing command; `watch` names lines and parameters to follow."""
         words, own = self.words
-        env = {**self.inherited, **own, "PYTEST_ADDOPTS": _PYTEST_OPTIONS}
+        options = _OUTCOME_ONLY if watch else _PYTEST_OPTIONS
+        env = {**self.inherited, **own, "PYTEST_ADDOPTS": options}
         if watch:
             env["HOMEOSTAT_WATCH"] = json.dumps(watch)
         if readable:
@@ -78,7 +82,7 @@ class Runner:
         words = [str(self.sandbox.interpreter.executable), "-m", "pytest", "-q", "--tb=no"]
         words += ["--continue-on-collection-errors", *paths]
         words += ["--collect-only"] if collect_only else []
-        env = {**self.inherited, **self.words[1], "PYTEST_ADDOPTS": _PYTEST_OPTIONS}
+        env = {**self.inherited, **self.words[1], "PYTEST_ADDOPTS": _OUTCOME_ONLY}
         if first:
             env["HOMEOSTAT_FIRST"] = json.dumps({"files": list(first), "stop": stop_early})
         if readable:
