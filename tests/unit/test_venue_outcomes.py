@@ -52,6 +52,11 @@ def test_an_error_is_a_refusal_a_wait_or_unknown(error: Exception, kind: type) -
     assert type(classified(error, 0.0)) is kind
 
 
+def test_no_signature_stands_in_an_error() -> None:
+    error = ccxt.RequestTimeout("GET https://v/fapi/v1/order?timestamp=1&signature=0123abcdef")
+    assert "0123abcdef" not in str(classified(error, 0.0))
+
+
 def test_a_wait_ends_when_the_venue_said_or_after_a_minute() -> None:
     told = classified(ccxt.DDoSProtection("429"), 5_000_000_000.0)
     untold = classified(ccxt.DDoSProtection("429"), 0.0)

@@ -20,7 +20,7 @@ from homeostat.clock import utcnow
 from homeostat.store.trading import PAPER, Order
 from homeostat.trading.venue.exchange import RECEIVE_S, Exchange, Kind, Report, Ticket
 from homeostat.trading.venue.intent import ENTRY_LIFE, NEW, SENT, UNKNOWN, UNSETTLED
-from homeostat.trading.venue.outcomes import RefusedError, UnknownOutcomeError
+from homeostat.trading.venue.outcomes import RefusedError, UnknownOutcomeError, VenueError
 
 #: Opens a transaction that commits at its end.
 Unit = Callable[[], AbstractContextManager[Session]]
@@ -83,24 +83,32 @@ def carry_out(unit: Unit, exchange: Exchange, client_id: str, errand: Errand) ->
     RefusedError says that it will never come, UnknownOutcomeError that it has to be looked up
     again, later.
     """
-    if errand.fresh and not errand.too_late:
+    if errand.fresh and errand.too_late:
+        raise RefusedError("The entry was not sent in time; its price is gone.")
+    if errand.fresh:
         try:
             return exchange.place(errand.ticket, errand.price, errand.sent_at.timestamp())
         except UnknownOutcomeError:
-            found = exchange.find(errand.ticket)
+            found = _looked_up(exchange, errand.ticket)
             if found is None:
                 raise
             return found
-    found = None if errand.fresh else exchange.find(errand.ticket)
+    found = _looked_up(exchange, errand.ticket)
     if found is not None:
         return found
-    if errand.fresh:
-        raise RefusedError("The entry was not sent in time; its price is gone.")
     if utcnow() - errand.sent_at <= GONE_AFTER:
         raise UnknownOutcomeError("The venue does not know the order yet.")
     with unit() as session:
         again = _again(session, client_id, errand)
     return carry_out(unit, exchange, client_id, again)
+
+
+def _looked_up(exchange: Exchange, ticket: Ticket) -> Report | None:
+    """Look an order up; what hinders that says nothing of the order, which stays unknown."""
+    try:
+        return exchange.find(ticket)
+    except VenueError as error:
+        raise UnknownOutcomeError(f"It could not be looked up: {error}") from error
 
 
 def _again(session: Session, client_id: str, errand: Errand) -> Errand:

@@ -26,6 +26,8 @@ from homeostat.trading.venue.outcomes import VenueError
 
 #: What an order of this age has done stands in every later answer of the venue.
 SEEN_AFTER = timedelta(seconds=3)
+#: So many orders without an answer in a row end the settling for this time: each may take 20 s.
+MOST_MISSED = 5
 #: Quantities that differ by less than this share are the same.
 SAME = 1e-6
 
@@ -53,12 +55,18 @@ def reconcile(unit: Unit, exchange: Exchange) -> Reconciled:
     done = Reconciled()
     with unit() as session:
         wanted = errands.unsettled(session)
+    missed = 0
     for client_id in wanted:
+        if missed == MOST_MISSED:
+            done.unsettled.append(client_id)
+            continue
         state = settling.settle(unit, exchange, client_id)
         if state in intent.UNSETTLED:
             done.unsettled.append(client_id)
+            missed += 1
         else:
             done.settled += 1
+            missed = 0
     try:
         _positions(unit, exchange, done)
     except VenueError as error:

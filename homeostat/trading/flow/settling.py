@@ -68,8 +68,9 @@ def _state(unit: Unit, client_id: str) -> str:
 def _leave(unit: Unit, client_id: str, errand: Errand, error: VenueError) -> None:
     """Enter an outcome that is no report."""
     with unit() as session:
-        if isinstance(error, WaitError):
-            note_wait(session, error.until)
+        asked = error if isinstance(error, WaitError) else error.__cause__
+        if isinstance(asked, WaitError):
+            note_wait(session, asked.until)
         unsent = isinstance(error, WaitError | AwayError)
         if isinstance(error, RefusedError) and error.code != _TOO_LATE:
             _refused(session, client_id, str(error), error.code)

@@ -12,6 +12,7 @@ import time
 from homeostat.errors import HomeostatError
 
 _CODE = re.compile(r'"code"\s*:\s*"?(-?\d+)')
+_SIGNATURE = re.compile(r"signature=[0-9a-fA-F]+")
 #: Codes after which the venue itself says that the execution status is unknown, or is silent
 #: about it: unknown, disconnected, unexpected response, timeout, server busy, duplicate id (an
 #: order of ours is there already).
@@ -69,7 +70,9 @@ def classified(error: Exception, wait_until: float) -> VenueError:
     """
     import ccxt
 
-    code, text = code_of(error), f"{type(error).__name__}: {error}"[:300]
+    # A time-out names the address, signature and all.
+    said = _SIGNATURE.sub("signature=…", f"{type(error).__name__}: {error}")
+    code, text = code_of(error), said[:300]
     if isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded):
         until = wait_until or time.time() + USUAL_WAIT_S
         return WaitError(f"The venue asks us to wait ({text}).", until, sent=True)

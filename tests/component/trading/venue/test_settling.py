@@ -2,119 +2,34 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from homeostat.clock import utcnow
 from homeostat.store import controls
-from homeostat.store import trading as store
 from homeostat.store.database import reading, transaction
-from homeostat.store.trading import PAPER, Order, Position, client_order_id
+from homeostat.store.trading import Order, Position
 from homeostat.trading.flow import errands
 from homeostat.trading.flow.ground import Ground
 from homeostat.trading.flow.reconcile import Reconciled, reconcile
 from homeostat.trading.flow.settling import settle
 from homeostat.trading.health import VENUE_BANNED
-from homeostat.trading.market.panel import Instrument
 from homeostat.trading.venue import intent
 from homeostat.trading.venue.exchange import Exchange
 from homeostat.trading.venue.loopback import Fault, FaultKind
 from homeostat.trading.venue.outcomes import RefusedError
 from tests.loopback_venue import Loopback
+from tests.venue_book import age, age_all, equity, order, order_id, position, want, want_entry
 from tests.waiting import wait_until
 
 Connect = Callable[..., Exchange]
-COIN = Instrument("BTCUSDT", base="BTC")
-DECISION = "cycle-1.BTCUSDT"
 ORDER = "POST /fapi/v1/order"
 ALGO = "POST /fapi/v1/algoOrder"
 
 pytestmark = pytest.mark.usefixtures("sqlite_store")
-
-
-def order_id(kind: str) -> str:
-    return client_order_id(DECISION, kind)
-
-
-def want_entry(quantity: float = 0.01) -> str:
-    """Write an entry and its position as the flow does, in one transaction."""
-    with transaction() as session:
-        store.book_of(session, PAPER)
-        order = intent.send(
-            session,
-            None,
-            decision=DECISION,
-            book=PAPER,
-            instrument=COIN,
-            kind="ENTRY",
-            side=1,
-            quantity=quantity,
-            price=60_000.0,
-        )
-        position = Position(
-            decision_id=DECISION,
-            book=PAPER,
-            symbol="BTCUSDT",
-            model="m",
-            side=1,
-            quantity=quantity,
-            first_quantity=quantity,
-            entry=60_000.0,
-            stop=59_000.0,
-            take_profit=62_000.0,
-            trail=0.01,
-            partial=0.5,
-            risk_per_unit=1_000.0,
-            confidence=0.7,
-            mark=60_000.0,
-        )
-        session.add(position)
-        session.flush()
-        intent.rest(session, position, "STOP", position.stop)
-        intent.rest(session, position, "TAKE_PROFIT", position.take_profit)
-        return order.client_id
-
-
-def want(kind: str, quantity: float = 1.0, rule: str = "") -> str:
-    """Want the position reduced, or closed."""
-    with transaction() as session:
-        position = session.scalars(select(Position)).one()
-        order = intent.reduce(session, position, quantity, position.mark, COIN, kind)
-        order.reason = rule
-        return order.client_id
-
-
-def position() -> Position:
-    with reading() as session:
-        return session.scalars(select(Position)).one()
-
-
-def order(kind: str) -> Order:
-    with reading() as session:
-        return session.get_one(Order, order_id(kind))
-
-
-def equity() -> float:
-    with reading() as session:
-        return float(store.book_of(session, PAPER).equity)
-
-
-def age(kind: str, seconds: float) -> None:
-    """Let the order's last step lie so far back."""
-    with transaction() as session:
-        back = utcnow() - timedelta(seconds=seconds)
-        session.execute(
-            update(Order).where(Order.client_id == order_id(kind)).values(updated_at=back)
-        )
-
-
-def age_all() -> None:
-    with transaction() as session:
-        session.execute(update(Order).values(updated_at=utcnow() - timedelta(seconds=30)))
 
 
 def reconciled(exchange: Exchange) -> Reconciled:
@@ -154,36 +69,6 @@ def test_an_order_is_filled_once_however_often_it_is_settled(
     assert loopback.fills(client_id) == 1
 
 
-def test_an_order_that_eight_workers_settle_at_once_is_filled_once(
-    loopback: Loopback, connected: Connect
-) -> None:
-    client_id = want_entry()
-    exchanges = [connected() for _ in range(8)]
-    threads = [
-        threading.Thread(target=settle, args=(transaction, one, client_id)) for one in exchanges
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert loopback.fills(client_id) == 1
-    assert settle(transaction, exchanges[0], client_id) == "FILLED"
-    assert loopback.requests(ORDER) == 1
-
-
-@pytest.mark.parametrize(
-    "kind", [FaultKind.LOST_ANSWER, FaultKind.TIMEOUT_1007, FaultKind.BUSY_503, FaultKind.TRUNCATED]
-)
-def test_an_order_accepted_but_timed_out_is_filled_once(
-    loopback: Loopback, connected: Connect, kind: FaultKind
-) -> None:
-    client_id = want_entry()
-    loopback.put(kind, ORDER)
-    assert settle(transaction, connected(), client_id) == "FILLED"
-    assert loopback.fills(client_id) == 1
-    assert loopback.requests(ORDER) == 1
-
-
 def test_an_unknown_outcome_stays_unknown_until_the_venue_can_take_it_in_no_more(
     loopback: Loopback, connected: Connect
 ) -> None:
@@ -208,22 +93,6 @@ def test_an_order_that_arrives_after_it_was_looked_up_is_filled_once(
     wait_until(lambda: loopback.fills(client_id), "the order arrives after all")
     assert settle(transaction, connected(), client_id) == "FILLED"
     assert loopback.fills(client_id) == 1
-
-
-def test_a_worker_killed_between_sending_and_booking_leaves_one_fill(
-    loopback: Loopback, connected: Connect
-) -> None:
-    client_id, exchange = want_entry(), connected()
-    with transaction() as session:
-        errand = errands.claim(session, client_id)
-    assert errand is not None
-    errands.carry_out(transaction, exchange, client_id, errand)
-    # Here it was killed: the book knows nothing of the fill.
-    assert order("ENTRY").state == "SENT"
-    assert reconciled(exchange).settled >= 1
-    assert loopback.fills(client_id) == 1
-    assert position().entry == 60_006.0
-    assert order("STOP").state == "RESTING"
 
 
 def test_a_worker_killed_between_claim_and_sending_loses_nothing(
