@@ -43,8 +43,12 @@ CASES = (
     Drift("flask-wtf==0.14.3", ("flask==2.2.5", "werkzeug==2.2.3", "wtforms==2.3.3", "itsdangerous==2.1.2"), "import flask_wtf; import flask_wtf.csrf"),
     Drift("flask-login==0.6.2", ("flask==3.0.0", "werkzeug==3.0.1"), "import flask_login; flask_login.LoginManager()"),
     Drift("pytest-flask==1.2.0", ("flask==3.0.0", "werkzeug==3.0.1", "pytest"), "import pytest_flask.plugin"),
-    Drift("nbconvert==5.6.1", ("jinja2==3.1.2", "mistune==2.0.4", "markupsafe", "traitlets<5.10", "pygments", "nbformat", "defusedxml", "testpath", "bleach", "entrypoints", "jupyter_core", "pandocfilters"), "from nbconvert.filters import highlight, markdown_mistune"),
+    Drift("nbconvert==5.6.1", ("jinja2==3.1.2", "mistune==2.0.4", "markupsafe", "traitlets<5.10", "pygments", "nbformat", "defusedxml", "testpath", "bleach", "entrypoints", "jupyter_core", "pandocfilters", "ipython_genutils"), "from nbconvert.filters import highlight, markdown_mistune"),
     Drift("sphinx==3.5.4", ("jinja2==3.1.2", "docutils==0.16", "markupsafe", "requests", "babel", "imagesize", "packaging", "pygments", "snowballstemmer", "alabaster", "setuptools<70"), "import sphinx.util.rst, sphinx.jinja2glue"),
+    Drift("requests-toolbelt==0.10.1", ("urllib3==2.0.7", "requests"), "import requests_toolbelt"),
+    Drift("flask-sqlalchemy==2.5.1", ("flask==2.3.3", "werkzeug==2.3.8", "sqlalchemy==1.4.49"), "import flask_sqlalchemy"),
+    Drift("flask-restplus==0.13.0", ("werkzeug==1.0.1", "flask==1.1.4", "jinja2==2.11.3", "markupsafe==2.0.1", "itsdangerous==1.1.0", "click==7.1.2", "aniso8601", "jsonschema<4", "pytz", "six", "setuptools<70"), "import flask_restplus"),
+    Drift("starlette==0.36.3", ("httpx==0.28.1", "anyio"), "from starlette.applications import Starlette\nfrom starlette.testclient import TestClient\nTestClient(Starlette())"),
     Drift("apispec==5.1.1", ("marshmallow==4.0.0", "packaging"), "import apispec.ext.marshmallow"),
 )  # fmt: skip
 

@@ -26,6 +26,7 @@ def candidates(case: Case) -> Iterator[Candidate]:
     for symptom in case.symptoms:
         if symptom.kind is not Kind.UNEXPECTED_KEYWORD:
             continue
+        yield from _handed_on(case, symptom)
         callee = case.callee(symptom)
         if callee is None or callee.function is None:
             continue
@@ -39,6 +40,22 @@ def candidates(case: Case) -> Iterator[Candidate]:
             candidate = _candidate(case, symptom, callee, name, len(possible))
             if candidate is not None:
                 yield candidate
+
+
+def _handed_on(case: Case, symptom: Symptom) -> Iterator[Candidate]:
+    """Yield renames in functions on the way that handed the keyword on with their `**` rest.
+
+    The exception names who got it last; the parameter may be missing in who should have kept it.
+    """
+    for frame in reversed(symptom.fault.own_frames):
+        around = case.index.enclosing(frame.path or "", frame.line)
+        if around is None or around.function is None or around.function.args.kwarg is None:
+            continue
+        for name in parameter_names(around.function):
+            if name != symptom.name and similarity(name, symptom.name) >= SIMILAR:
+                candidate = _candidate(case, symptom, around, name, 1)
+                if candidate is not None:
+                    yield candidate
 
 
 def _failing_call(case: Case, symptom: Symptom, callee: Definition) -> CallUse | None:

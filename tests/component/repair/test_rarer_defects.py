@@ -76,3 +76,16 @@ def test_a_configuration_gets_its_lines_back_from_history(tmp_path: Path) -> Non
     assert outcome.chosen is not None
     assert outcome.chosen.candidate.changes == {"shop.json": good["shop.json"]}
     assert outcome.status is Status.WAITING
+
+
+def test_a_renamed_parameter_is_found_where_its_keyword_was_handed_on(tmp_path: Path) -> None:
+    shop = (
+        "class Order:\n    def __init__(self, name):\n        self.name = name\n\n\n"
+        "class Rush(Order):\n    def __init__(self, hours_value=1, **rest):\n"
+        "        super().__init__(**rest)\n        self.hours = hours_value\n"
+    )
+    user = "from shop import Rush\nassert Rush(name='Ann', hours=3).hours == 3\n"
+    outcome = fix(repository(tmp_path, {"shop.py": shop}, user), "python user.py", Options())
+    assert outcome.status is Status.PROPOSED
+    assert outcome.chosen is not None
+    assert "+    def __init__(self, hours=1, **rest):" in outcome.chosen.diff
