@@ -7,11 +7,12 @@ the SHA-256 of its content; the newest few of each kind are kept.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,22 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Column, Connection, MetaData, Table, create_engine, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
-from sqlalchemy.types import Text
 
 from homeostat.clock import from_iso, utcnow
 from homeostat.errors import HomeostatError
-from homeostat.settings import Settings, settings
-from homeostat.store.beat import timetable
-from homeostat.store.trading import ModelAlias, ModelArtifact
+from homeostat.settings import settings
+from homeostat.supervision import snapshot_kinds
+from homeostat.supervision.snapshot_kinds import FOLDER
 
 #: How many of each kind are kept: two days of hourly ones.
 KEPT = 48
-FOLDER = "snapshots"
-#: Settings whose value may hold a password; a snapshot keeps their digest, so that a change shows.
-_SECRET = ("database_url", "broker_url", "redis_url", "notify_urls")
 
 
 class SnapshotError(HomeostatError):
@@ -57,7 +53,7 @@ class Snapshot:
     kind: Kind
     at: datetime
     digest: str
-    content: JsonValue
+    content: Any
     path: Path
 
 
@@ -138,7 +134,15 @@ def _write(kind: Kind, content: JsonValue) -> Snapshot:
     aside.replace(path)
     for old in _files(kind)[:-KEPT]:
         old.unlink(missing_ok=True)
+    if kind is Kind.MODELS:
+        snapshot_kinds.forget_artefacts(_contents(kind))
     return Snapshot(kind, at, digest, content, path)
+
+
+def _contents(kind: Kind) -> Iterator[JsonValue]:
+    for path in _files(kind):
+        with contextlib.suppress(SnapshotError):
+            yield load(path).content
 
 
 def _files(kind: Kind) -> list[Path]:
@@ -150,120 +154,15 @@ def _digest(content: JsonValue) -> str:
     return hashlib.sha256(words.encode()).hexdigest()
 
 
-def _configuration(session: Session) -> JsonValue:
-    del session
-    return _shown(settings())
-
-
-def _shown(found: Settings) -> dict[str, JsonValue]:
-    fields: dict[str, JsonValue] = found.model_dump(mode="json")
-    for name in _SECRET:
-        value = str(fields[name])
-        fields[name] = hashlib.sha256(value.encode()).hexdigest() if value else ""
-    if found.policy_file is not None:
-        policy = found.policy_file.read_bytes() if found.policy_file.exists() else b""
-        fields["policy_digest"] = hashlib.sha256(policy).hexdigest()
-    return fields
-
-
-def _restored_configuration(content: JsonValue, scratch: Path) -> JsonValue:
-    del scratch
-    if not isinstance(content, dict):
-        return None
-    # Kept digests stand for the secrets themselves, which are never written to a snapshot.
-    plain = {n: v for n, v in content.items() if n not in (*_SECRET, "policy_digest")}
-    found = Settings.model_validate({**plain, **dict.fromkeys(_SECRET, "")})
-    kept = {name: content[name] for name in (*_SECRET, "policy_digest") if name in content}
-    return {**found.model_dump(mode="json"), **kept}
-
-
-def _schema(session: Session) -> JsonValue:
-    return _tables(session.connection())
-
-
-def _tables(connection: Connection) -> dict[str, JsonValue]:
-    looked = inspect(connection)
-    # A full-text index keeps tables of its own that follow from its declaration.
-    names = [name for name in looked.get_table_names() if not name.startswith("library_index")]
-    return {
-        name: [
-            f"{column['name']}{'' if column['nullable'] else ' not null'}"
-            for column in looked.get_columns(name)
-        ]
-        for name in sorted(names)
-    }
-
-
-def _restored_schema(content: JsonValue, scratch: Path) -> JsonValue:
-    if not isinstance(content, dict):
-        return None
-    metadata = MetaData()
-    for name, columns in content.items():
-        made = []
-        for column in columns if isinstance(columns, list) else []:
-            words = str(column)
-            made.append(
-                Column(words.removesuffix(" not null"), Text, nullable="not null" not in words)
-            )
-        Table(name, metadata, *made)
-    engine = create_engine(f"sqlite:///{scratch / 'schema.sqlite3'}")
-    with engine.begin() as connection:
-        metadata.create_all(connection)
-        found = _tables(connection)
-    engine.dispose()
-    return found
-
-
-def _schedule(session: Session) -> JsonValue:
-    return {
-        row.name: {
-            "task": row.task,
-            "interval_s": row.interval_s,
-            "declared_s": row.declared_s,
-            "kwargs": row.kwargs,
-            "catch_up": row.catch_up,
-            "source": row.source,
-        }
-        for row in timetable(session)
-    }
-
-
-def _models(session: Session) -> JsonValue:
-    statement = select(ModelAlias.name, ModelArtifact.id, ModelArtifact.sha256).join(
-        ModelArtifact, ModelAlias.artifact_id == ModelArtifact.id
-    )
-    return {
-        row.name: {"artifact": row.id, "sha256": row.sha256} for row in session.execute(statement)
-    }
-
-
-def _restored_rows(content: JsonValue, scratch: Path) -> JsonValue:
-    """Put the rows into a table of a scratch database and read them back."""
-    if not isinstance(content, dict):
-        return None
-    metadata = MetaData()
-    table = Table("rows", metadata, Column("name", Text, primary_key=True), Column("row", Text))
-    engine = create_engine(f"sqlite:///{scratch / 'rows.sqlite3'}")
-    with engine.begin() as connection:
-        metadata.create_all(connection)
-        rows = [{"name": name, "row": json.dumps(row)} for name, row in content.items()]
-        if rows:
-            connection.execute(table.insert(), rows)
-    with engine.begin() as connection:
-        found = {row.name: json.loads(row.row) for row in connection.execute(table.select())}
-    engine.dispose()
-    return found
-
-
 _CAPTURE: Mapping[Kind, Callable[[Session], Any]] = {
-    Kind.CONFIGURATION: _configuration,
-    Kind.SCHEMA: _schema,
-    Kind.SCHEDULE: _schedule,
-    Kind.MODELS: _models,
+    Kind.CONFIGURATION: snapshot_kinds.configuration,
+    Kind.SCHEMA: snapshot_kinds.schema,
+    Kind.SCHEDULE: snapshot_kinds.schedule,
+    Kind.MODELS: snapshot_kinds.models,
 }
 _RESTORE: Mapping[Kind, Callable[[Any, Path], JsonValue]] = {
-    Kind.CONFIGURATION: _restored_configuration,
-    Kind.SCHEMA: _restored_schema,
-    Kind.SCHEDULE: _restored_rows,
-    Kind.MODELS: _restored_rows,
+    Kind.CONFIGURATION: snapshot_kinds.restored_configuration,
+    Kind.SCHEMA: snapshot_kinds.restored_schema,
+    Kind.SCHEDULE: snapshot_kinds.restored_rows,
+    Kind.MODELS: snapshot_kinds.restored_models,
 }

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
+from sqlalchemy.exc import OperationalError
 
 from homeostat.store import beat
 from homeostat.store.beat import BeatEntry
 from homeostat.store.database import transaction
 from homeostat.store.trading import ModelAlias, ModelArtifact
-from homeostat.supervision import snapshots
+from homeostat.supervision import snapshot_kinds, snapshots
 from homeostat.supervision.snapshots import Kind, Snapshot, SnapshotError
 from tests.conftest import forget_settings
 
@@ -102,3 +105,51 @@ def test_no_password_is_written_and_a_changed_one_shows(monkeypatch: pytest.Monk
         changed = snapshots.drift(session, Kind.CONFIGURATION)
     assert changed is not None
     assert list(changed) == ["notify_urls"]
+
+
+def test_a_model_s_bytes_come_back_after_they_are_lost() -> None:
+    planted_entry()
+    with transaction() as session:
+        taken = snapshots.take(session, Kind.MODELS)
+        session.execute(delete(ModelAlias))
+        session.execute(delete(ModelArtifact))
+    assert isinstance(taken.content, dict)
+    assert snapshot_kinds.artefact(taken.content["ewma"]["kept"]) == b"x"
+
+
+def test_a_snapshot_whose_bytes_are_gone_does_not_come_back(tmp_path: Path) -> None:
+    planted_entry()
+    with transaction() as session:
+        taken = snapshots.take(session, Kind.MODELS)
+    (snapshot_kinds._artefacts() / taken.content["ewma"]["kept"]).unlink()
+    with pytest.raises(FileNotFoundError):
+        snapshot_kinds.restored_models(taken.content, tmp_path)
+
+
+def test_bytes_that_no_snapshot_names_any_more_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(snapshots, "KEPT", 1)
+    planted_entry()
+    with transaction() as session:
+        snapshots.take(session, Kind.MODELS)
+        session.get_one(ModelArtifact, "a1").content = b"y"
+        session.flush()
+        second = snapshots.take(session, Kind.MODELS)
+    kept = [path.read_bytes() for path in snapshot_kinds._artefacts().glob("*")]
+    assert kept == [b"y"]
+    assert snapshots.load(second.path) == second
+
+
+def test_a_schema_comes_back_with_its_keys_and_indexes(tmp_path: Path) -> None:
+    with transaction() as session:
+        taken = snapshots.take(session, Kind.SCHEMA)
+    words = "\n".join(taken.content.values())
+    assert "CREATE UNIQUE INDEX" in words or "UNIQUE (" in words
+    assert "PRIMARY KEY" in words
+    assert "FOREIGN KEY" in words
+    bent = {**taken.content, "audit_log": "CREATE TABLE audit_log (x TEXT)"}
+    assert snapshot_kinds.restored_schema(taken.content, tmp_path) == taken.content
+    (tmp_path / "schema.sqlite3").unlink()
+    with pytest.raises(OperationalError):
+        snapshot_kinds.restored_schema(bent, tmp_path)
