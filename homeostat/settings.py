@@ -119,6 +119,11 @@ class Settings(BaseSettings):
         return f"unix://{self.redis_socket}"
 
     @property
+    def trades_outside(self) -> bool:
+        """Whether orders leave this system."""
+        return self.venue is not VenueName.PAPER
+
+    @property
     def embeds_redis(self) -> bool:
         """Whether `homeostat up` has to start a Redis server of its own."""
         return not self.broker_url or self.redis == f"unix://{self.redis_socket}"

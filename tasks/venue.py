@@ -26,7 +26,7 @@ def order(
     from homeostat.trading.flow.settling import settle
     from homeostat.trading.venue import choice
 
-    if not choice.is_outside(settings()):
+    if not settings().trades_outside:
         return None
     state = settle(self.unit_of_work, choice.exchange(settings()), client_id)
     # What is left unsettled stands in the order's row, where the reconciliation finds it.
@@ -45,7 +45,7 @@ def reconcile(self: HomeostatTask, **_newer: object) -> dict[str, Any] | None:
     from homeostat.trading.flow.reconcile import reconcile as bring_together
     from homeostat.trading.venue import choice
 
-    if not choice.is_outside(settings()):
+    if not settings().trades_outside:
         return None
     found = bring_together(self.unit_of_work, choice.exchange(settings()))
     log.info("Book and venue were reconciled: %s", found)

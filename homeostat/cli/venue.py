@@ -53,7 +53,7 @@ def status(*, output: Output = Format.TEXT) -> None:
     from homeostat.trading.venue import choice
 
     found: dict[str, Any] = {"venue": settings().venue.value}
-    if choice.is_outside(settings()):
+    if settings().trades_outside:
         with unavailable_named():
             standing = choice.guard(settings()).standing()
         wait = datetime.fromtimestamp(standing.wait_until, UTC) if standing.wait_until else None

@@ -110,10 +110,10 @@ def exchange_connection(ground: Ground) -> Reading:
 
 def _outside_venue(ground: Ground) -> Reading | None:
     """Read the circuit and the wait that all workers share; None on paper and where all is well."""
+    if not ground.settings.trades_outside:
+        return None
     from homeostat.trading.venue import choice
 
-    if not choice.is_outside(ground.settings):
-        return None
     standing = choice.guard(ground.settings).standing()
     wait = standing.wait_until - ground.now.timestamp()
     if standing.circuit != "closed":

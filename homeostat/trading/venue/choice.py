@@ -32,11 +32,6 @@ class SecretManager(Protocol):
         """Return a setting's value, looked up where it says `secret://name`."""
 
 
-def is_outside(settings: Settings) -> bool:
-    """Return whether orders leave this system."""
-    return settings.venue is not VenueName.PAPER
-
-
 def guard(settings: Settings) -> Guard:
     """Return the guard of the settings' venue, with the state that all processes share."""
     return Guard(redis_client(), settings.redis, f"venue:{settings.venue}")

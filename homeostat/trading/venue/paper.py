@@ -129,7 +129,6 @@ def rest(session: Session, position: Position, kind: str, trigger: float) -> Ord
         session.add(order)
     order.state, order.trigger, order.quantity = "RESTING", trigger, position.quantity
     order.updated_at = utcnow()
-    session.flush()
     return order
 
 

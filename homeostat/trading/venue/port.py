@@ -13,12 +13,11 @@ from homeostat.settings import settings
 from homeostat.store.trading import CANARY, Order, Position
 from homeostat.trading.market.panel import Instrument
 from homeostat.trading.venue import intent, paper
-from homeostat.trading.venue.choice import is_outside
 from homeostat.trading.venue.paper import Bar, Closed
 
 
 def _outside(book: str) -> bool:
-    return book != CANARY and is_outside(settings())
+    return book != CANARY and settings().trades_outside
 
 
 def takes_adds(book: str) -> bool:

@@ -225,5 +225,5 @@ def test_keys_are_kept_encrypted_and_looked_up_by_name(
 
 
 def test_paper_needs_no_venue() -> None:
-    assert not choice.is_outside(settings())
+    assert not settings().trades_outside
     assert SetPrices({"BTCUSDT": 1.0}).now()["BTCUSDT"] == 1
