@@ -60,6 +60,20 @@ def tpsl(
     _show(found, output, "Barriers")
 
 
+@app.command("barriers")
+def barriers(
+    *,
+    data: Annotated[Path, typer.Option(help="A file or folder of one-minute candles.")],
+    confidence: Annotated[float, typer.Option(min=0, max=1, help="Of every entry.")] = 0.75,
+    output: Output = Format.TEXT,
+) -> None:
+    """How often target, stop or neither is touched within 60 recorded minutes, by policy."""
+    from homeostat.trading import barrier_outcomes
+
+    rows = [one.as_json() for one in barrier_outcomes.touched(data, confidence)]
+    _show(rows, output, "Barriers on recorded bars")
+
+
 @app.command("positions")
 def positions(*, book: Book = "paper", output: Output = Format.TEXT) -> None:
     """The open positions with their labels, advice and stops."""
@@ -227,8 +241,9 @@ def backtest(
     policy: Annotated[str, typer.Option(help="volatility, tiered, or both.")] = "volatility",
     floor: Annotated[float, typer.Option(help="Least confidence of an entry.")] = 0.65,
     universe: Annotated[
-        bool, typer.Option("--universe/--all-symbols", help="Filter the symbols as live.")
-    ] = True,
+        bool | None,
+        typer.Option("--universe/--all-symbols", help="Filter symbols; else where several are."),
+    ] = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Trade recorded data with all costs; expectancy with its interval, and no promise."""

@@ -1,0 +1,10 @@
+"""The backtest: the live flow's own gates, orders and exits over recorded candles, with all costs.
+
+It claims nothing about profit. What comes out is an expectancy with its confidence interval, and
+an interval that contains zero says that nothing was shown.
+"""
+
+from homeostat.trading.backtest.result import Result, Trade
+from homeostat.trading.backtest.run import backtest
+
+__all__ = ["Result", "Trade", "backtest"]

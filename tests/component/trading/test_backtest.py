@@ -1,0 +1,218 @@
+"""The backtest: the live path over any recording, every cost, and no claim beyond the interval."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from homeostat.cli import run as command_line
+from homeostat.errors import MarketDataError
+from homeostat.settings import settings
+from homeostat.trading import venue
+from homeostat.trading.backtest import Result, Trade, backtest
+from homeostat.trading.backtest.run import MOST_POSITIONS
+from homeostat.trading.dynamic_tpsl import Policy
+from homeostat.trading.market import generator
+from homeostat.trading.market.panel import Panel
+from homeostat.trading.models.agent import EwmaModel
+
+BARS = 900
+
+
+def rows_of(panel: Panel, symbol: int = 0) -> list[list[float]]:
+    columns = (panel.open, panel.high, panel.low, panel.close, panel.volume)
+    table = [[float(one[symbol, bar]) for one in columns] for bar in range(1, len(panel.times))]
+    times = panel.times[1:].tolist()
+    return [[time * 1000, *row] for time, row in zip(times, table, strict=True)]
+
+
+def as_csv(rows: list[list[float]], folder: Path) -> Path:
+    path = folder / "BTCUSDT_1m.csv"
+    lines = [",".join(map(repr, (int(row[0]), *row[1:]))) for row in rows]
+    path.write_text("\n".join(["timestamp,open,high,low,close,volume", *lines, ""]))
+    return path
+
+
+def as_json(rows: list[list[float]], folder: Path) -> Path:
+    path = folder / "BTCUSDT-1m.json"
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def as_zip(rows: list[list[float]], folder: Path) -> Path:
+    home = folder / "minute" / "btcusdt"
+    home.mkdir(parents=True)
+    midnight = 86_400_000 * (int(rows[0][0]) // 86_400_000)
+    lines = [",".join(map(repr, (int(row[0]) - midnight, *row[1:]))) for row in rows]
+    day = np.datetime64(midnight, "ms").astype("datetime64[D]").astype(str).replace("-", "")
+    path = home / f"{day}_trade.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{day}_btcusdt_minute_trade.csv", "\n".join(lines))
+    return folder
+
+
+def as_feather(rows: list[list[float]], folder: Path) -> Path:
+    feather = pytest.importorskip("pyarrow.feather", reason="install homeostat[feather]")
+    arrow = pytest.importorskip("pyarrow")
+    names = ("open", "high", "low", "close", "volume")
+    columns = dict(zip(names, np.array(rows)[:, 1:].T, strict=True))
+    dates = arrow.array([int(row[0]) for row in rows], type=arrow.timestamp("ms", tz="UTC"))
+    path = folder / "BTC_USDT_USDT-1m-futures.feather"
+    feather.write_feather(arrow.table({"date": dates, **columns}), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    return generator.panel(3, symbols=12, bars=BARS)
+
+
+@pytest.mark.parametrize("write", [as_json, as_zip, as_feather])
+def test_every_format_of_the_same_bars_gives_the_same_trades(
+    write: Callable[[list[list[float]], Path], Path], panel: Panel, tmp_path: Path
+) -> None:
+    rows = rows_of(panel)
+    expected = backtest(as_csv(rows, tmp_path))
+    folder = tmp_path / "other"
+    folder.mkdir()
+    found = backtest(write(rows, folder))
+    assert len(expected.trades) > 3
+    same = [replace(one, symbol="") for one in expected.trades]
+    assert [replace(one, symbol="") for one in found.trades] == same
+
+
+def folder_of(panel: Panel, home: Path) -> Path:
+    for row, symbol in enumerate(panel.symbols):
+        (home / f"{symbol}.json").write_text(json.dumps(rows_of(panel, row)))
+    return home
+
+
+def test_symbols_of_one_time_share_one_book_and_its_limits(panel: Panel, tmp_path: Path) -> None:
+    found = backtest(folder_of(panel, tmp_path))
+    spans = [(one.at, one.at + 60 * one.bars, one.symbol) for one in found.trades]
+    for start, _, symbol in spans:
+        open_then = [name for begin, end, name in spans if begin <= start < end]
+        assert len(open_then) <= MOST_POSITIONS
+        assert open_then.count(symbol) == 1
+    assert {one.symbol for one in found.trades} > {"BTCUSDT"}
+    assert found.blocks["OPENED"] == len(found.trades)
+    denied = {"CLUSTER_CONCENTRATION", "NET_EXPOSURE", "MAX_POSITIONS_REACHED"}
+    assert denied & set(found.blocks)
+
+
+def test_the_universe_filters_unless_it_is_told_not_to(panel: Panel, tmp_path: Path) -> None:
+    quiet = replace(panel, volume=np.full_like(panel.volume, 1e-9))
+    path = folder_of(quiet, tmp_path)
+    found = backtest(path)
+    assert not found.trades
+    assert found.excluded["LOW_VOLUME"] > 0
+    assert "LOW_VOLUME" in str(found.as_json()["conclusion"])
+    assert backtest(path, universe=False).trades
+
+
+def climbing(bars: int = 400) -> Panel:
+    """A price that rises without a pause: every exit but the target can be excluded."""
+    wobble = np.tile((0.0006, -0.0004), bars)[:bars]
+    steps = np.where(np.arange(bars) < 150, wobble, 0.0008 + 0.2 * wobble)
+    close = 100 * np.exp(np.cumsum(steps))[None, :]
+    opened = np.concatenate([close[:, :1], close[:, :-1]], axis=1)
+    high, low = np.maximum(opened, close) * 1.0001, np.minimum(opened, close) * 0.9999
+    times = 1_700_000_040 + 60 * np.arange(bars, dtype=np.int64)
+    return Panel(("UPUSDT",), times, opened, high, low, close, np.full_like(close, 1e5))
+
+
+def test_a_steady_climb_earns_and_is_amplified_by_the_live_rules(tmp_path: Path) -> None:
+    found = backtest(as_csv(rows_of(climbing()), tmp_path), model=EwmaModel(slope=3.0))
+    late = [one for one in found.trades if one.at >= 1_700_000_040 + 60 * 160]
+    assert late
+    assert all(one.side == 1 and one.r > 0 for one in late)
+    assert sum(one.adds for one in late) > 0
+    assert found.equity > 10_000
+
+
+def test_fees_slippage_and_funding_are_in_every_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = as_csv(rows_of(climbing()), tmp_path)
+    dear = backtest(path, policy=Policy.TIERED, model=EwmaModel(slope=3.0))
+    for name in ("TAKER_FEE", "SLIPPAGE"):
+        monkeypatch.setattr(venue.paper, name, 0.0)
+    free = backtest(path, policy=Policy.TIERED, model=EwmaModel(slope=3.0))
+    costs = 2 * (0.0005 + 0.0001)
+    assert [one.at for one in free.trades] == [one.at for one in dear.trades]
+    for cheap, paid in zip(free.trades, dear.trades, strict=True):
+        assert cheap.net - paid.net == pytest.approx(costs, rel=0.15)
+
+
+def test_nothing_of_a_backtest_reaches_the_live_store(panel: Panel, tmp_path: Path) -> None:
+    backtest(as_csv(rows_of(panel), tmp_path))
+    assert not (settings().state_dir / "homeostat.sqlite3").exists()
+
+
+def result(r: list[float], hours: float = 8) -> Result:
+    trades = [
+        Trade("X", int(n * hours * 3_600), 1, "TIME_BARRIER", one, one / 100, 60)
+        for n, one in enumerate(r)
+    ]
+    return Result("volatility", trades, 1_000)
+
+
+def interval(found: Result) -> tuple[float, float]:
+    bounds: Any = found.as_json()["expectancy_r_95"]
+    return bounds[0], bounds[1]
+
+
+def test_the_interval_decides_what_was_shown() -> None:
+    draw = np.random.default_rng(1)
+    noise = draw.normal(0, 1, 200)
+    noise -= noise.mean()
+    assert "contains zero" in str(result((noise + 0.05).tolist()).as_json()["conclusion"])
+    assert "above zero" in str(result((noise + 0.5).tolist()).as_json()["conclusion"])
+    assert "below zero" in str(result((noise - 0.5).tolist()).as_json()["conclusion"])
+    low, high = interval(result((noise + 0.5).tolist()))
+    assert high - low == pytest.approx(2 * 1.96 * noise.std(ddof=1) / math.sqrt(200), rel=0.01)
+    assert result([0.3]).as_json()["expectancy_r_95"] is None
+    assert result([]).as_json()["conclusion"] == "no trades"
+
+
+def test_trades_of_the_same_hours_count_for_less() -> None:
+    waves = np.repeat(np.random.default_rng(2).normal(0.2, 1, 25), 8).tolist()
+    assert interval(result(waves, hours=0.5))[0] < interval(result(waves))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.csv", "timestamp,open,high,low,close,volume\n1700000040,1,1,1,1\n"),
+        ("x.csv", "time,o,h,l,c\n"),
+        ("x.json", "[[1700000040000, 1, 2, 3]]"),
+        ("x.json", '[[1700000040000, 1, 2, 1, 1, "a"]]'),
+        ("20221213_trade.zip", "no zip"),
+        ("x.feather", "no feather"),
+        ("x.csv", "timestamp,open,high,low,close,volume\n1700000040,1,1,1,nan,1\n"),
+    ],
+)
+def test_a_file_that_cannot_be_believed_is_one_clear_sentence(
+    name: str, content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    assert command_line(["trade", "backtest", "--data", str(path), "-o", "json"]) == 65
+    told = capsys.readouterr()
+    assert name in told.err
+    assert told.out == ""
+    assert "Traceback" not in told.err
+    assert len(told.err.strip().splitlines()) <= 3
+
+
+def test_too_short_a_recording_is_refused(panel: Panel, tmp_path: Path) -> None:
+    with pytest.raises(MarketDataError, match="no series longer than 130"):
+        backtest(as_csv(rows_of(panel)[:120], tmp_path))
