@@ -23,7 +23,18 @@ from homeostat.settings import settings
 ENTRY_POINTS = "homeostat.components"
 #: Rooms of the wings that hold no component of their own.
 NOT_COMPONENTS = frozenset(
-    {"authority", "flow", "health", "market", "models", "signals", "venue", "replay", "backtest"}
+    {
+        "authority",
+        "backtest",
+        "barrier_outcomes",
+        "flow",
+        "health",
+        "market",
+        "models",
+        "replay",
+        "signals",
+        "venue",
+    }
 )
 
 _HOUSE = Path(__file__).parent

@@ -9,25 +9,37 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 from celery import Celery
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
 from homeostat.settings import settings
 from homeostat.store.base import Base
 from homeostat.store.database import migrate, reading, transaction
 from homeostat.store.jobs import enqueue
-from homeostat.store.trading import Decision, DecisionCycle, HookFiring, ModelRecord, Order
+from homeostat.store.trading import (
+    Decision,
+    DecisionCycle,
+    Directive,
+    HookFiring,
+    ModelRecord,
+    Order,
+    SafetyPolicy,
+    UniverseSnapshot,
+    decision_id,
+)
 from homeostat.trading.market import port
 from homeostat.trading.market.injectors import FaultKind, MarketFault
 from homeostat.trading.models import artifacts, training
 from homeostat.trading.models.agent import BOOSTED
 from tasks.trade import cycle
+from tests.component.trading.test_flow import permit
 from tests.waiting import wait_until
 from workers import queues
 from workers.config import celery_settings
@@ -111,12 +123,21 @@ def test_a_tick_is_decided_once_and_the_canary_fires_on_a_worker(tmp_path: Path)
     assert count(Decision) == 223
 
 
+def leave_to_trade(session: Session, at: datetime) -> None:
+    """Permit entries for the whole test, so that there are orders that could be doubled."""
+    permit(session, at)
+    until = {"expires_at": at + timedelta(hours=1)}
+    for model in (Directive, SafetyPolicy, UniverseSnapshot):
+        session.execute(update(model).values(**until))
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("embedded_broker")
 def test_killed_children_double_no_order(tmp_path: Path) -> None:
     migrate()
     sender, first = dispatcher(), utcnow()
     with transaction() as session:
+        leave_to_trade(session, first)
         ids = [
             enqueue(
                 session,
@@ -127,6 +148,8 @@ def test_killed_children_double_no_order(tmp_path: Path) -> None:
             for minute in range(30)
         ]
     with worker(tmp_path / "worker.log") as process:
+        # Every message twice: what was delivered again must find its work done.
+        send_jobs(sender, [str(one) for one in ids])
         send_jobs(sender, [str(one) for one in ids])
         for kill in range(5):
             ran = 4 * kill
@@ -140,5 +163,11 @@ def test_killed_children_double_no_order(tmp_path: Path) -> None:
             .group_by(Order.decision_id, Order.kind)
             .having(func.count() > 1)
         ).all()
+        sent = session.scalars(select(Order.decision_id).where(Order.kind == "ENTRY")).all()
+        approved = session.execute(
+            select(Decision.cycle_id, Decision.symbol).where(Decision.approved)
+        ).all()
     assert doubled == []
     assert count(Decision) == 30 * 222
+    assert sorted(sent) == sorted(decision_id(*one) for one in approved)
+    assert len(sent) > 3

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, insert
+from sqlalchemy import ForeignKey, String, UniqueConstraint, insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from homeostat.clock import new_id, utcnow
@@ -36,7 +36,6 @@ class Decision(Base):
     """
 
     __tablename__ = "decisions"
-    __table_args__ = (Index("ix_decisions_rule", "rule"),)
 
     cycle_id: Mapped[str] = mapped_column(ForeignKey("decision_cycles.id"), primary_key=True)
     symbol: Mapped[str] = mapped_column(String(48), primary_key=True)
