@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import select, text
 
 from homeostat import registry
+from homeostat.cli import run as command
 from homeostat.kernels.immutable_log import ImmutableLog, LogBrokenError
 from homeostat.settings import settings
 from homeostat.store import audit, checkpoints, database
@@ -212,3 +214,21 @@ def test_it_keeps_the_contract(log: ImmutableLog, store: str) -> None:
     del store
     with database.transaction() as session:
         check_contract(log, session)
+
+
+def test_the_command_verifies_and_names_the_broken_row(
+    log: ImmutableLog, sqlite_store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del sqlite_store
+    with database.transaction() as session:
+        for number in range(5):
+            log.append(session, actor="a", action="b", resource=str(number))
+    assert command(["log", "verify", "-o", "json"]) == 0
+    seen = json.loads(capsys.readouterr().out)
+    assert (seen["intact"], seen["rows"], seen["row"]) == (True, 5, None)
+    with database.transaction() as session:
+        session.execute(text("UPDATE audit_log SET actor = 'z' WHERE sequence = 3"))
+    assert command(["log", "verify", "-o", "json"]) == 1
+    seen = json.loads(capsys.readouterr().out)
+    assert (seen["intact"], seen["row"]) == (False, 3)
+    assert "hash does not match" in seen["reason"]
