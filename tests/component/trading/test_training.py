@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -121,7 +122,10 @@ def test_too_few_bars_are_said_and_not_trained_on() -> None:
 
 
 @pytest.mark.usefixtures("sqlite_store")
-def test_training_runs_apart_and_leaves_its_libraries_there() -> None:
+def test_training_runs_apart_and_leaves_its_libraries_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOMEOSTAT_MARKET_DATA", str(BTC))
     before = set(sys.modules)
     made = apart.train(BOOSTED, utcnow())
     assert made.metrics["samples"] > 0
@@ -288,3 +292,29 @@ def test_an_untrained_model_is_asked_for_once_a_tick_and_then_waits_in_the_shado
         kept = session.scalars(select(trading.RetrainingDecision.verdict)).all()
         assert kept[:2] == ["TRAINED", "NO_MODEL"]
         assert kept[2] in {"SHADOW", "REFUSED"}
+
+
+HEAVY = ("scipy", "lightgbm", "pandas", "matplotlib", "torch")
+TICK = """
+import subprocess
+import sys
+from homeostat import registry
+from homeostat.clock import utcnow
+from homeostat.store.database import transaction
+for name in registry.names():
+    if name.startswith("trading."):
+        component = registry.find(name)
+        with transaction() as session:
+            component.probe(session)
+            component.run(session, utcnow())
+print([name for name in sys.argv[1:] if name in sys.modules])
+"""
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_no_ticking_subsystem_loads_a_heavy_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOMEOSTAT_MARKET_DATA", str(BTC))
+    done = subprocess.run(
+        [sys.executable, "-c", TICK, *HEAVY], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
