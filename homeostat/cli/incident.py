@@ -5,8 +5,9 @@ from __future__ import annotations
 import getpass
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -59,20 +60,27 @@ def _read(view: Callable[[Session], Any]) -> Any:
         return view(session)
 
 
-def _change(step: Callable[[Session], Any], incident_id: str, output: Format, said: str) -> None:
-    """Do one step in a transaction and show where the incident stands after it."""
+def _step(
+    step: Callable[..., Any], incident_id: str, actor: str, output: Format, said: str
+) -> None:
+    """Do a person's step in a transaction and show where the incident stands after it.
+
+    `step` is called with the session, the incident's id and, by keyword, the actor.
+    """
     from homeostat.incidents import lifecycle, views
     from homeostat.store import database
 
     _migrated()
+    who = actor or _user()
     with database.transaction() as session:
         found = lifecycle.find(session, incident_id).id
-        step(session)
+        step(session, found, actor=who)
         row = views.incident(session, found, with_bundle=False)
-    if output is Format.JSON:
-        typer.echo(json.dumps(row, indent=2))
-    else:
-        typer.echo(f"{row['label']} ({row['id']}) {said}; it is {row['state']}.")
+    _say(row, output, f"{row['label']} ({row['id']}) is {said} by {who}; it is {row['state']}.")
+
+
+def _say(document: Mapping[str, Any], output: Format, sentence: str) -> None:
+    typer.echo(json.dumps(document, indent=2) if output is Format.JSON else sentence)
 
 
 @app.command("list")
@@ -185,15 +193,8 @@ def ack(
     """Take an incident on: no reminder and no escalation by time any more."""
     from homeostat.incidents import lifecycle
 
-    who = actor or _user()
-    _change(
-        lambda session: lifecycle.acknowledge(
-            session, lifecycle.find(session, incident_id).id, actor=who, note=note
-        ),
-        incident_id,
-        output,
-        f"is acknowledged by {who}",
-    )
+    step = partial(lifecycle.acknowledge, note=note)
+    _step(step, incident_id, actor, output, "acknowledged")
 
 
 @app.command("silence")
@@ -207,25 +208,12 @@ def silence(
 ) -> None:
     """Hold back an incident's announcements for a while; the incident itself goes on."""
     from homeostat.clock import utcnow
-    from homeostat.incidents import lifecycle, mutes
+    from homeostat.incidents import lifecycle
 
     ends_at = utcnow() + duration(until)
-    who = actor or _user()
-
-    def step(session: Session) -> None:
-        incident = lifecycle.find(session, incident_id)
-        mutes.add(
-            session,
-            mutes.MuteKind.SILENCE,
-            incident.group_key,
-            ends_at=ends_at,
-            actor=who,
-            reason=reason,
-        )
-        detail = {"until": ends_at.isoformat(), "reason": reason}
-        lifecycle.record(session, incident, "silenced", actor=who, detail=detail)
-
-    _change(step, incident_id, output, f"is silenced until {ends_at.isoformat(timespec='seconds')}")
+    step = partial(lifecycle.silence, ends_at=ends_at, reason=reason)
+    said = f"silenced until {ends_at.isoformat(timespec='seconds')}"
+    _step(step, incident_id, actor, output, said)
 
 
 @app.command("resolve")
@@ -239,15 +227,8 @@ def resolve(
     """Resolve an incident by hand; it opens again if the failure comes back."""
     from homeostat.incidents import lifecycle
 
-    who = actor or _user()
-    _change(
-        lambda session: lifecycle.resolve(
-            session, lifecycle.find(session, incident_id).id, actor=who, reason=reason
-        ),
-        incident_id,
-        output,
-        f"is resolved by {who}",
-    )
+    step = partial(lifecycle.resolve, reason=reason)
+    _step(step, incident_id, actor, output, "resolved")
 
 
 @app.command("reopen")
@@ -261,13 +242,8 @@ def reopen(
     """Open a resolved incident again, with a fresh analysis."""
     from homeostat.incidents import recognition
 
-    who = actor or _user()
-    _change(
-        lambda session: recognition.reopen_by_hand(session, incident_id, actor=who, reason=reason),
-        incident_id,
-        output,
-        f"is reopened by {who}",
-    )
+    step = partial(recognition.reopen_by_hand, reason=reason)
+    _step(step, incident_id, actor, output, "reopened")
 
 
 @app.command("report")
@@ -280,20 +256,17 @@ def report_failure(
     severity: Annotated[Severity, typer.Option(help="How bad it is.")] = Severity.CRITICAL,
 ) -> None:
     """Report a failure that was seen elsewhere; it becomes an incident like any other."""
-    from homeostat.cli.signature import read
+    from homeostat.cli.signature import failure_in
     from homeostat.incidents import recognition, views
-    from homeostat.incidents.event import failure_from
     from homeostat.store import database
 
-    failure = failure_from(read(file), component=component, task=task)
+    failure, _ = failure_in(file, component=component, task=task)
     _migrated()
     with database.transaction() as session:
         incident = recognition.report(session, failure, severity=severity)
         row = views.incident(session, incident.id, with_bundle=False)
-    if output is Format.JSON:
-        typer.echo(json.dumps(row, indent=2))
-    else:
-        typer.echo(f"{row['label']} ({row['id']}) is {row['state']}, seen {row['occurrences']} x.")
+    seen = f"{row['label']} ({row['id']}) is {row['state']}, seen {row['occurrences']} x."
+    _say(row, output, seen)
 
 
 @app.command("maintenance")
@@ -322,7 +295,4 @@ def maintenance(
             reason=reason,
         )
         shown = {"id": mute.id, "target": component, "ends_at": ends_at.isoformat()}
-    if output is Format.JSON:
-        typer.echo(json.dumps(shown, indent=2))
-    else:
-        typer.echo(f"{component} is under maintenance until {shown['ends_at'][:19]}.")
+    _say(shown, output, f"{component} is under maintenance until {shown['ends_at'][:19]}.")

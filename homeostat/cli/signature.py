@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from homeostat.cli.output import Format
 from homeostat.errors import HomeostatError
+
+if TYPE_CHECKING:
+    from homeostat.incidents.failure import Failure
 
 app = typer.Typer(help="Signatures of failures.", no_args_is_help=True)
 
@@ -38,10 +41,10 @@ def explain(
     task: Annotated[str | None, typer.Option(help="The task that failed.")] = None,
 ) -> None:
     """Show both keys of a failure and why it is grouped so."""
-    from homeostat.incidents.event import failure_from
     from homeostat.incidents.signature import signature_of
 
-    signature = signature_of(failure_from(read(file), component=component, task=task))
+    failure, why = failure_in(file, component=component, task=task)
+    signature = signature_of(failure)
     basis = signature.basis
     shown = {
         "label": signature.label,
@@ -57,6 +60,7 @@ def explain(
         "target_hash": basis.target_hash,
         "replayable": signature.replayable,
         "replay_reason": signature.replay_reason,
+        "source_reason": why,
         "former": list(signature.former),
     }
     if output is Format.JSON:
@@ -69,6 +73,23 @@ def explain(
     typer.echo(f"{'context':12} {basis.context}")
     typer.echo(f"{'group':12} {signature.reason}")
     typer.echo(f"{'replay':12} {signature.replay_reason}")
+    typer.echo(f"{'source':12} {why}")
+
+
+def failure_in(file: str, *, component: str, task: str | None) -> tuple[Failure, str]:
+    """Return the failure that a file tells of, and what its keys are drawn from.
+
+    Raises UnreadableFileError, TracebackTextError or EventError.
+    """
+    from homeostat.incidents import sources
+    from homeostat.incidents.event import failure_from
+    from homeostat.incidents.failure import Source
+
+    failure = failure_from(read(file), component=component, task=task)
+    if failure.source is not Source.CLI:
+        return failure, "The event names modules and functions, so nothing was looked up."
+    completion = sources.complete(failure)
+    return completion.failure, completion.reason
 
 
 def read(file: str) -> str:

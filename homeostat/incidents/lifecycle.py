@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
 from homeostat.errors import HomeostatError
-from homeostat.incidents import notices
+from homeostat.incidents import mutes, notices
 from homeostat.store.incidents import Incident, TimelineEntry
 
 
@@ -271,3 +271,17 @@ def acknowledge(session: Session, incident_id: str, *, actor: str, note: str = "
     session.refresh(incident)
     seconds = (now - incident.opened_at).total_seconds()
     record(session, incident, "acknowledged", actor=actor, seconds=seconds, detail={"note": note})
+
+
+def silence(
+    session: Session, incident_id: str, *, actor: str, ends_at: datetime, reason: str = ""
+) -> None:
+    """Hold back announcements of the incident's signature for a while; it goes on itself.
+
+    Raises MuteRefusedError where the end is past or too far away.
+    """
+    incident = find(session, incident_id)
+    kind, target = mutes.MuteKind.SILENCE, incident.group_key
+    mutes.add(session, kind, target, ends_at=ends_at, actor=actor, reason=reason)
+    detail = {"until": ends_at.isoformat(), "reason": reason}
+    record(session, incident, "silenced", actor=actor, detail=detail)

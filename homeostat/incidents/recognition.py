@@ -173,11 +173,9 @@ def _reopened(session: Session, case: Case) -> Incident | None:
         )
     except lifecycle.StepRefusedError:
         won = False
-    if not won:
-        # Another worker reopened it first; this failure is one more occurrence.
-        return _add(session, case, Incident.id == incident.id)
     reopened = _add(session, case, Incident.id == incident.id)
-    if reopened is not None and reopened.state == State.OPEN:
+    # Where another worker reopened it first, this failure is one more occurrence.
+    if won and reopened is not None and reopened.state == State.OPEN:
         reopened.replay_key = case.signature.replay_key
         flapping.note_opening(session, reopened)
         _open(session, reopened, case, utcnow())

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import logging
 import stat
 import threading
 
@@ -8,6 +10,9 @@ from sqlalchemy import select
 
 from homeostat import registry
 from homeostat.clock import utcnow
+from homeostat.incidents import redaction, views
+from homeostat.incidents.failure import Failure
+from homeostat.incidents.recognition import report
 from homeostat.kernels.secret_manager import KEY_FILE, SecretError, SecretManager
 from homeostat.settings import settings
 from homeostat.store import database
@@ -139,3 +144,26 @@ def test_the_wrong_key_is_one_clear_sentence(
     assert isinstance(other, SecretManager)
     with pytest.raises(SecretError, match="cannot be decrypted"):
         retrieve(other)
+
+
+def use(settings_value: str, url: str) -> None:
+    opaque = [settings_value, url.encode()]
+    raise ConnectionError(f"{url} refused {opaque[0]!r}")
+
+
+def test_a_retrieved_value_stands_in_no_bundle(manager: SecretManager) -> None:
+    store(manager)
+    redaction._values.discard(VALUE)
+    value = retrieve(manager)
+    try:
+        use(value, f"https://api.lan/x?page={value}")
+    except ConnectionError as error:
+        failure = Failure.from_exception(error, source="task", component="shop")
+    logging.getLogger("shop").warning("refused with %s", value)
+    with database.transaction() as session:
+        incident = report(session, failure)
+    with database.reading() as session:
+        shown = json.dumps(views.incident(session, incident.id))
+    assert VALUE not in shown
+    assert VALUE.encode().hex() not in shown
+    assert "refused" in shown

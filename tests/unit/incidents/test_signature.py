@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from homeostat.clock import utcnow
 from homeostat.component import Component, ComponentSpec, Context, CycleResult, Evidence, Wing
 from homeostat.errors import ProbeFailedError
+from homeostat.incidents import sources
 from homeostat.incidents.failure import Failure
 from homeostat.incidents.signature import ALGORITHMS, Basis, Signature, signature_of
 from homeostat.settings import settings as homeostat_settings
@@ -275,6 +276,62 @@ def test_a_printed_traceback_names_the_same_cause(way: str) -> None:
     assert read.type == live.type
     assert read.template == live.template
     assert read.context == live.context
+
+
+#: Imports a package of the application and says, of each failure, its text and its live keys.
+_LIVE = """
+import json, sys, traceback
+sys.path[:0] = [{root!r}, {site!r}]
+from shop import failing
+from homeostat.incidents.failure import Failure
+from homeostat.incidents.signature import signature_of
+found = {{}}
+for way, function in failing.WAYS.items():
+    try:
+        function(1)
+    except BaseException as error:
+        live = signature_of(Failure.from_exception(error, source="task", component="shop"))
+        text = "".join(traceback.format_exception(error))
+        found[way] = [text, live.group_key, live.replay_key]
+print(json.dumps(found))
+"""
+
+
+def _live_and_printed(site: Path) -> dict[str, list[str]]:
+    (site / "shop").mkdir(parents=True)
+    (site / "shop" / "__init__.py").touch()
+    shutil.copy(HERE / "failing.py", site / "shop")
+    code = _LIVE.format(root=str(ROOT), site=str(site))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    found: dict[str, list[str]] = json.loads(done.stdout)
+    return found
+
+
+def test_a_printed_traceback_has_the_live_keys_where_its_files_are_here(tmp_path: Path) -> None:
+    found = _live_and_printed(tmp_path / "site")
+    assert len(found) == len(WAYS)
+    for way, (text, group_key, replay_key) in found.items():
+        read = sources.complete(Failure.from_text(text, source="cli", component="shop"))
+        assert "those of the live failure" in read.reason, way
+        keys = signature_of(read.failure)
+        assert (keys.group_key, keys.replay_key) == (group_key, replay_key), way
+
+
+def test_a_printed_traceback_says_why_its_keys_are_not_the_live_ones(tmp_path: Path) -> None:
+    found = _live_and_printed(tmp_path / "site")
+    file = tmp_path / "site" / "shop" / "failing.py"
+    text, group_key, _ = found["decorated"]
+    failure = Failure.from_text(text, source="cli", component="shop")
+    file.write_text("# one line more\n" + file.read_text())
+    changed = sources.complete(failure)
+    assert "is not what was printed" in changed.reason
+    assert signature_of(changed.failure) == signature_of(failure)
+    file.unlink()
+    gone = sources.complete(failure)
+    assert "is not on this machine" in gone.reason
+    assert signature_of(gone.failure).group_key != group_key
 
 
 #: Runs under another Python that has none of our dependencies: the keys need none of them.
