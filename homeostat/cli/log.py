@@ -1,4 +1,4 @@
-"""`homeostat log`: verify and search the immutable log."""
+"""`homeostat log`: verify and search the immutable log, and why the system acted."""
 
 from __future__ import annotations
 
@@ -53,6 +53,37 @@ def search(
         typer.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in cells]))
     else:
         table("Audit log", columns, cells)
+
+
+@app.command()
+def decisions(
+    limit: Annotated[int, typer.Option(min=1)] = 50, output: Output = Format.TEXT
+) -> None:
+    """List what the system did by itself, newest first, with the ids for `explain`."""
+    import json
+
+    from homeostat.store import decisions as store
+
+    database.migrate()
+    columns = ("id", "at", "component", "action", "subject", "outcome")
+    with database.reading() as session:
+        found = store.recent(session, limit=limit)
+        cells = [[str(getattr(row, column)) for column in columns] for row in found]
+    if output is Format.JSON:
+        typer.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in cells]))
+    else:
+        table("Decisions", columns, cells)
+
+
+@app.command()
+def explain(decision: Annotated[str, typer.Argument(help="An id of `log decisions`.")]) -> None:
+    """Say in one paragraph why something was done, and whether the audit log agrees."""
+    from homeostat.kernels.clarity_framework import ClarityFramework
+
+    database.migrate()
+    clarity = cast("ClarityFramework", registry.find("kernels.clarity_framework"))
+    with database.reading() as session:
+        typer.echo(clarity.explain(session, decision))
 
 
 def _log() -> ImmutableLog:

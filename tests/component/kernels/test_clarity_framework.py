@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from homeostat import registry
+from homeostat.cli import run as command
 from homeostat.clock import new_id, utcnow
 from homeostat.kernels.clarity_framework import (
     ClarityFramework,
@@ -79,6 +81,20 @@ def test_what_kernels_do_by_themselves_has_a_record_that_explains_it(
     assert "What came of it: verified. Audit row" in remedy
     assert "did trust.withdrawn on playbook:hopeless" in trust
     assert "keep using it was possible, but its outcomes say otherwise" in trust
+
+
+def test_a_person_reads_why_by_command(
+    clarity: ClarityFramework, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del clarity
+    healer: Any = registry.find("kernels.self_healing")
+    healer.remedy(Cause("incident-1:1", "trading.x", "ExchangeDownError", utcnow()))
+    assert command(["log", "decisions", "-o", "json"]) == 0
+    (made,) = json.loads(capsys.readouterr().out)
+    assert (made["action"], made["outcome"]) == ("remedy.pause-trading", "verified")
+    assert command(["log", "explain", made["id"]]) == 0
+    assert "because of the rule" in capsys.readouterr().out
+    assert command(["log", "explain", "none"]) == 64
 
 
 def test_governance_asks_a_person_while_the_actor_is_quarantined(
