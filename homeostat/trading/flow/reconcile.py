@@ -211,7 +211,8 @@ def _sweep(unit: Unit, exchange: Exchange, done: Reconciled) -> None:
                 .select_from(Order)
                 .join(Position, Position.decision_id == Order.decision_id)
                 .where(
-                    Order.client_id.startswith(ticket.client_id[: errands.STEM]),
+                    func.substr(Order.client_id, 1, errands.STEM)
+                    == ticket.client_id[: errands.STEM],
                     Position.closed_at.is_not(None),
                 )
             )

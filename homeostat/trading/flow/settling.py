@@ -135,20 +135,31 @@ def _enter(unit: Unit, exchange: Exchange, client_id: str, report: Report) -> No
         if position is None:
             return
         follow = _follow(session, order, position, report, rule)
+        protection, symbol = _protection(order), order.symbol
+        ended = position.closed_at is not None
     for one in follow:
         settle(unit, exchange, one)
+    if ended:
+        # What hinders this is no matter: the reconciliation takes them away as well.
+        with contextlib.suppress(VenueError):
+            for one in protection:
+                sweep(exchange, symbol, one, keep="")
+
+
+def _protection(order: Order) -> list[str]:
+    """Return the ids of the stop and the target of an order's decision."""
+    return [client_order_id(order.decision_id, kind) for kind in ("STOP", "TAKE_PROFIT")]
 
 
 def _follow(
     session: Session, order: Order, position: Position, report: Report, rule: str
 ) -> list[str]:
     """Enter a fill into its position; returns the orders that are to be settled next."""
-    protection = [client_order_id(order.decision_id, kind) for kind in ("STOP", "TAKE_PROFIT")]
     if order.kind == "ENTRY":
         booking.opened(position, order)
         for kind, trigger in (("STOP", position.stop), ("TAKE_PROFIT", position.take_profit)):
             intent.rest(session, position, kind, trigger)
-        return protection
+        return _protection(order)
     booking.reduced(session, position, report.quantity, report.price)
     if position.quantity <= 1e-9 * position.first_quantity or order.kind == "CLOSE":
         finish(session, position, report.price, rule or order.kind)

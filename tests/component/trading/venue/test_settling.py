@@ -184,8 +184,32 @@ def test_an_exit_books_what_it_earned_and_takes_the_stops_away(
     fees = 0.0005 * 0.01 * (60_006.0 + 60_993.9)
     assert equity() == pytest.approx(10_000 + earned - fees)
     assert float(loopback.exchange.account.wallet) == pytest.approx(equity())
+    assert stops(exchange) == []
+    assert reconciled(exchange) == Reconciled()
+
+
+def test_stops_that_could_not_be_taken_away_at_once_are_by_the_reconciliation(
+    loopback: Loopback, connected: Connect
+) -> None:
+    exchange = connected()
+    opened(exchange)
+    loopback.put(FaultKind.BUSY_503, "GET /fapi/v1/openAlgoOrders")
+    assert settle(transaction, exchange, want("CLOSE")) == "FILLED"
+    assert len(stops(exchange)) == 2
     assert reconciled(exchange).swept == 2
     assert stops(exchange) == []
+
+
+def test_a_stop_that_is_not_ours_is_left_alone(loopback: Loopback, connected: Connect) -> None:
+    exchange = connected()
+    opened(exchange)
+    settle(transaction, exchange, want("CLOSE"))
+    client = loopback.naive(enableRateLimit=False)
+    for foreign in (order_id("STOP")[:1], "%", "_" * 36):
+        params = {"stopLossPrice": 50_000.0, "reduceOnly": True, "clientAlgoId": foreign}
+        client.create_order("BTC/USDT:USDT", "market", "sell", 0.01, params=params)
+    assert reconciled(exchange).swept == 0
+    assert len(exchange.resting("BTCUSDT")) == 3
 
 
 def test_a_partial_exit_leaves_the_rest_open(loopback: Loopback, connected: Connect) -> None:
