@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from homeostat.repair.index import FunctionNode
 
+#: So many places of a constant, none of them odd, are still worth a try.
+_MOST_PLAIN = 3
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -27,8 +30,6 @@ def traces_of(function: FunctionNode, name: str, given: set[type]) -> list[Trace
 
     `given` are the types of the values that callers give; None stands for any of them.
     """
-    odd: dict[str, list[ast.Constant]] = {}
-    handed: dict[str, list[ast.Constant]] = {}
     every: dict[str, list[ast.Constant]] = {}
     for node in _constants(function):
         if node.value is None or not given or type(node.value) in given:
@@ -41,22 +42,31 @@ def traces_of(function: FunctionNode, name: str, given: set[type]) -> list[Trace
         for item in node.keywords
         if item.arg and (item.arg == name or name in item.arg.split("_"))
     }
-    for value, nodes in every.items():
-        odd[value] = [node for node in nodes if id(node) in conditions]
-        handed[value] = [node for node in nodes if id(node) in keywords]
+    keywords |= {
+        id(node.value)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign)
+        and ast.unparse(node.targets[0]).rpartition(".")[2].strip("_") == name.strip("_")
+    }
+    passed = {
+        id(item) for node in ast.walk(function) if isinstance(node, ast.Call) for item in node.args
+    }
     found = []
     for value, nodes in every.items():
-        sure = [*odd[value], *handed[value]]
+        sure = [node for node in nodes if id(node) in conditions | keywords]
+        likely = [node for node in nodes if id(node) in conditions | keywords | passed]
+        if sure and len(sure) < len(likely) < len(nodes):
+            # Who reads a parameter in a condition also hands it on; that it is the default by
+            # chance at such a place changes nothing for who leaves it out.
+            found.append(Trace(value, tuple(likely), 0.88, "where a constant is odd or handed on"))
         if sure and len(sure) < len(nodes):
             found.append(Trace(value, tuple(sure), 0.85, "where a constant is odd"))
         if sure:
-            found.append(Trace(value, tuple(nodes), 0.8, f"at each {value}"))
+            whole = 0.87 if len(likely) == len(nodes) else 0.8
+            found.append(Trace(value, tuple(nodes), whole, f"at each {value}"))
         elif len(nodes) <= _MOST_PLAIN:
             found.append(Trace(value, tuple(nodes), 0.4 / len(nodes), f"at each {value}"))
     return sorted(found, key=lambda item: -item.score)
-
-
-_MOST_PLAIN = 3
 
 
 def _constants(function: FunctionNode) -> Iterator[ast.Constant]:

@@ -131,7 +131,7 @@ def _add(case: Case, callee: Definition, name: str) -> Iterator[Candidate]:
     guesses = default_guesses(case, callee, name)
     for value, confidence, why in guesses[:3]:
         added = add_parameter(
-            text, callee.qualname, NewParameter(name, value, _annotation(function, value))
+            text, callee.qualname, NewParameter(name, value, _annotated(case, callee, name, value))
         )
         if added is None or not parses(added):
             continue
@@ -166,7 +166,7 @@ def _read_instead(case: Case, callee: Definition, name: str) -> Iterator[Candida
         text = read_instead(case.tree.text(callee.path), trace, name)
         value = trace.value
         added = parses(text) and add_parameter(
-            text, callee.qualname, NewParameter(name, value, _annotation(function, value))
+            text, callee.qualname, NewParameter(name, value, _annotated(case, callee, name, value))
         )
         if added:
             score = trace.score + 0.1 * guesses.get(value, 0.0)
@@ -174,6 +174,23 @@ def _read_instead(case: Case, callee: Definition, name: str) -> Iterator[Candida
                 case, callee, name, value, {callee.path: added}, f"read {trace.words}",
                 "the body has that constant in its place", score,
             )  # fmt: skip
+
+
+def _annotated(case: Case, callee: Definition, name: str, value: str) -> str:
+    """Return the annotation for a new parameter: its namesakes' in the same file, or a guess."""
+    function = callee.function
+    guess = _annotation(function, value) if function is not None else ""
+    parsed = case.index.parsed(callee.path)
+    if not guess or parsed is None:
+        return guess
+    found = {
+        ast.unparse(item.annotation)
+        for other in parsed.definitions
+        if other.function is not None
+        for item in (*other.function.args.args, *other.function.args.kwonlyargs)
+        if item.arg == name and item.annotation is not None
+    }
+    return found.pop() if len(found) == 1 else guess
 
 
 def _annotation(function: ast.FunctionDef | ast.AsyncFunctionDef, value: str) -> str:

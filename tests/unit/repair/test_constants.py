@@ -36,3 +36,9 @@ def test_a_keyword_of_that_name_is_handed_on() -> None:
 @pytest.mark.parametrize("given", [{str}, {int}])
 def test_a_constant_of_another_type_than_callers_give_is_no_trace(given: set[type]) -> None:
     assert traces_of(function(SOURCE), "keep", given) == []
+
+
+def test_an_attribute_of_that_name_was_set_from_the_parameter() -> None:
+    source = "def make(self, text):\n    self.text = text\n    self.note = None\n    return None\n"
+    best = traces_of(function(source), "note", set())[0]
+    assert read_instead(source, best, "note") == source.replace("note = None", "note = note")
