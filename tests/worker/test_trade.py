@@ -49,9 +49,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def worker(log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A real worker of the trade queue with two children."""
-    command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker", "-Q", "trade"]
+def worker(log: Path, queue: str = "trade") -> Iterator[subprocess.Popen[bytes]]:
+    """A real worker of one queue with two children."""
+    command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker", "-Q", queue]
     command += ["-c", "2", "-l", "INFO", "--without-gossip", "--without-mingle"]
     with log.open("wb") as file:
         process = subprocess.Popen(command, cwd=ROOT, env=os.environ.copy(), stderr=file)
