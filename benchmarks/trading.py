@@ -183,6 +183,23 @@ def barrier_figures(repeats: int) -> dict[str, Any]:
     return found
 
 
+def universe_figures(repeats: int) -> dict[str, Any]:
+    """Wall seconds of one filter run over all symbols of the market; at most 1 is wanted."""
+    from homeostat.clock import utcnow
+    from homeostat.settings import settings
+    from homeostat.trading.market import port
+    from homeostat.trading.universe_os import LIMITS, Profile, filter_symbols
+
+    market = port.market(settings())
+    panel = market.panel(utcnow(), 240)
+    slowest = 0.0
+    for _ in range(repeats):
+        start = time.perf_counter()
+        filter_symbols(market.instruments, panel, LIMITS[Profile.AGGRESSIVE])
+        slowest = max(slowest, time.perf_counter() - start)
+    return {"symbols": len(panel.symbols), "slowest_wall_s": round(slowest, 4)}
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -198,6 +215,7 @@ def main() -> None:
             "flow": flow_figures(asked.cycles),
             "plain_loop": loop_figures(max(1, asked.cycles // 10)),
             "barriers": barrier_figures(asked.repeats),
+            "universe": universe_figures(20),
         }
     if asked.json:
         print(json.dumps(report, indent=2))
