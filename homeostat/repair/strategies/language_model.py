@@ -14,7 +14,6 @@ from homeostat.repair import signature
 from homeostat.repair.case import Candidate, Case, DefectClass, Origin
 from homeostat.repair.language_model.answer import read_answer
 from homeostat.repair.language_model.budget import Budget
-from homeostat.repair.language_model.chat_completions import ChatCompletions
 from homeostat.repair.language_model.prompt import question_about
 from homeostat.repair.language_model.provider import Answer, Provider, ProviderError
 from homeostat.settings import Settings, settings
@@ -60,6 +59,9 @@ def _ask(case: Case, told: Settings) -> Answer:
 
 def provider_of(told: Settings) -> Provider:
     """Return the provider of the settings; its key is looked up where it is a secret's name."""
+    # httpx is wanted only here, and takes a tenth of a second to import.
+    from homeostat.repair.language_model.chat_completions import ChatCompletions
+
     key = told.llm_key.get_secret_value()
     if key.startswith(_SCHEME):
         manager: SecretManager = registry.find("kernels.secret_manager")  # type: ignore[assignment]  # asked for by its port
