@@ -10,13 +10,17 @@ import socket
 import stat
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 import redis
 
+from homeostat import registry
+from homeostat.clock import utcnow
 from homeostat.supervision import poison
 from tests.conftest import forget_settings
 from tests.running_stack import RunningStack, alive, environment, homeostat
@@ -81,6 +85,22 @@ def test_a_check_runs_through_a_worker_where_a_stack_runs(stack: RunningStack) -
     assert seen["passed"]
     pid = int(seen["worker"].rsplit(":", 1)[1])
     assert pid in {child.pid for child in stack.children("worker")}
+
+
+def test_what_a_kernel_did_is_told_on_the_bus_by_a_worker(stack: RunningStack) -> None:
+    assert stack.run("check", "run", "kernels.librarian", "-o", "json").returncode == 0
+    told = "SELECT kwargs, state FROM jobs WHERE task = 'upkeep.publish'"
+
+    def published() -> bool:
+        rows = stack.rows(told)
+        return any("library.changed" in str(row["kwargs"]) for row in rows) and all(
+            row["state"] == "done" for row in rows
+        )
+
+    wait_until(published, "the event is on the bus", 60)
+    bus: Any = registry.find("kernels.message_bus")
+    topics = {event.topic for event in bus.happened(utcnow() - timedelta(minutes=10))}
+    assert "library.changed" in topics
 
 
 def test_a_task_can_be_called_by_name(stack: RunningStack) -> None:
