@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from celery import Celery
 from celery.utils.log import get_task_logger
+from prices import total as added_up
 
 from homeostat.integrations.celery import attach
 
@@ -34,6 +35,11 @@ class VoucherError(Exception):
 def total(prices: Sequence[float], quantity: int) -> float:
     log.info("adding up %d prices", len(prices))
     return sum(prices) / quantity
+
+
+@app.task(name="shop.receipt")
+def receipt(prices: Sequence[float], discount: float = 0.0) -> float:
+    return added_up(prices, discount=discount)
 
 
 @app.task(name="shop.redeem")
