@@ -17,9 +17,11 @@ from sqlalchemy.orm import Session
 
 from homeostat import registry
 from homeostat.clock import utcnow
+from homeostat.settings import settings
 from homeostat.store import controls, trading
 from homeostat.store.database import transaction
 from homeostat.store.jobs import Job
+from homeostat.trading import flow, replay
 from homeostat.trading import signals as agents
 from homeostat.trading.market import generator, port
 from homeostat.trading.market.panel import BAR_S, Panel
@@ -40,6 +42,12 @@ from homeostat.trading.models.promotion import SHADOW, SHADOW_LABELS, refusal
 from homeostat.trading.signals import Abstain, EwmaModel
 
 BTC = Path(__file__).parents[3].parent / "shared/data/market/btc-perp-20211231-20220201_1m.csv"
+GOOD = {
+    "deflated_sharpe": 0.95,
+    "mean_return": 0.001,
+    "brier": 0.24,
+    "calibration_error": 0.05,
+}
 WATCHED = {"shadow_labels": SHADOW_LABELS}
 BARS = 2_160
 
@@ -318,3 +326,53 @@ def test_no_ticking_subsystem_loads_a_heavy_library(monkeypatch: pytest.MonkeyPa
         [sys.executable, "-c", TICK, *HEAVY], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_decisions_of_a_lightgbm_champion_are_derived_anew_while_its_artefact_is_there(
+    skilled: scoring.Trained,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = utcnow()
+    with transaction() as session:
+        artifact, _ = kept(session, skilled.model.content(), BOOSTED, skilled.metrics() | WATCHED)
+        assert flow.cycle(session, now, settings())
+    span = now - timedelta(minutes=1), now + timedelta(minutes=1)
+    with transaction() as session:
+        found = list(replay.replay(session, settings(), *span))
+        assert len(found) == 222
+        assert all(one.same for one in found)
+        assert artifacts.champion(session, BOOSTED)
+        session.get_one(trading.ModelArtifact, artifact.id).sha256 = "0" * 64
+        session.flush()
+        # Another process has not read it yet.
+        monkeypatch.setattr(artifacts, "_READ", {})
+        lost = list(replay.replay(session, settings(), *span))
+        assert not any(one.same for one in lost)
+        assert "missing" in lost[0].differs
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_challenger_that_cannot_be_read_is_refused_after_its_shadow() -> None:
+    component: Any = registry.find("trading.retraining_orchestrator")
+    with transaction() as session:
+        artifact = component.file(session, BOOSTED, b"half of it", GOOD)
+        artifact.trained_at = utcnow() - SHADOW
+        component.run(session, utcnow())
+        assert artifact.state == artifacts.REFUSED
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_waiting_challenger_is_watched_on_the_live_feed_before_it_is_promoted() -> None:
+    component: Any = registry.find("trading.retraining_orchestrator")
+    with transaction() as session:
+        # Says nearly one half: no worse than the naive forecast, so the shadow lets it pass.
+        artifact = component.file(session, BASELINE, EwmaModel(4, 24, 1e-6).content(), GOOD)
+        component.run(session, utcnow())
+        assert artifact.state == artifacts.CHALLENGER
+        assert "shadow_brier" not in artifact.metrics
+        artifact.trained_at = utcnow() - SHADOW
+        component.run(session, utcnow())
+        assert artifact.metrics["shadow_labels"] >= SHADOW_LABELS
+        assert artifact.metrics["shadow_brier"] == pytest.approx(0.25, abs=1e-3)
+        assert artifact.state == artifacts.CHAMPION
