@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Index, String, select
+from sqlalchemy import Index, String, bindparam, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -134,10 +134,19 @@ def client_order_id(decision: str, kind: str) -> str:
     return hashlib.sha256(f"{decision}/{kind}".encode()).hexdigest()[:32]
 
 
+# Statements that every cycle sends are made once: making one costs as much as sending it.
+_OPEN = (
+    select(Position)
+    .where(Position.book == bindparam("book"), Position.closed_at.is_(None))
+    .order_by(Position.id)
+)
+_BOOK = select(Book).where(Book.name == bindparam("book"))
+_LOCKED = _BOOK.execution_options(populate_existing=True).with_for_update()
+
+
 def open_positions(session: Session, book: str) -> Sequence[Position]:
     """Return the open positions of a book, oldest first."""
-    statement = select(Position).where(Position.book == book, Position.closed_at.is_(None))
-    return session.scalars(statement.order_by(Position.id)).all()
+    return session.scalars(_OPEN, {"book": book}).all()
 
 
 def book_of(session: Session, name: str, *, lock: bool = False) -> Book:
@@ -147,10 +156,8 @@ def book_of(session: Session, name: str, *, lock: bool = False) -> Book:
     """
     if not lock and (known := session.get(Book, name)) is not None:
         return known
-    statement = select(Book).where(Book.name == name)
-    statement = statement.execution_options(populate_existing=lock)
-    statement = statement.with_for_update() if lock else statement
-    book = session.scalar(statement)
+    statement = _LOCKED if lock else _BOOK
+    book = session.scalar(statement, {"book": name})
     if book is not None:
         return book
     postgresql = session.get_bind().dialect.name == "postgresql"
@@ -159,4 +166,4 @@ def book_of(session: Session, name: str, *, lock: bool = False) -> Book:
     )
     # Two processes may find no row; only one of them makes it.
     session.execute(insert.on_conflict_do_nothing(index_elements=["name"]))
-    return session.scalars(statement).one()
+    return session.scalars(statement, {"book": name}).one()

@@ -85,9 +85,13 @@ class UniverseMember(Base):
     sum_r: Mapped[float] = mapped_column(default=0.0)
 
 
+# Statements that every cycle sends are made once: making one costs as much as sending it.
+_DIRECTIVE = select(Directive).order_by(Directive.version.desc()).limit(1)
+
+
 def latest_directive(session: Session) -> Directive | None:
     """Return the newest directive, expired or not."""
-    return session.scalar(select(Directive).order_by(Directive.version.desc()).limit(1))
+    return session.scalar(_DIRECTIVE)
 
 
 def latest_policy(session: Session) -> SafetyPolicy | None:

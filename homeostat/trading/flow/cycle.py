@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from homeostat import registry
@@ -28,6 +28,7 @@ from homeostat.trading.signals import Agent, EwmaModel
 
 LOOKBACK = 240
 _CYCLE = DecisionCycle.__table__.c
+_RAN = select(_CYCLE.id).where(_CYCLE.book == PAPER, _CYCLE.due_at == bindparam("due_at"))
 _POINT = insert(EquityPoint.__table__)  # type: ignore[arg-type]  # a model's table is a Table at run time
 
 
@@ -120,8 +121,7 @@ def _run(tick: _Tick, parties: Parties) -> Summary:
 
 def has_run(session: Session, due_at: datetime) -> bool:
     """Return whether the tick that was due then is in the journal."""
-    known = select(_CYCLE.id).where(_CYCLE.book == PAPER, _CYCLE.due_at == due_at)
-    return session.execute(known).first() is not None
+    return session.execute(_RAN, {"due_at": due_at}).first() is not None
 
 
 def _inputs(source: str, batch: Batch, model: Agent | None, ground: Ground) -> dict[str, Any]:

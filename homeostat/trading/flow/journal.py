@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 from homeostat.store.trading import DecisionCycle, write_decisions
 from homeostat.trading.flow.batch import OPENED, Batch
 
+_HEAD = insert(DecisionCycle.__table__)  # type: ignore[arg-type]  # a model's table is a Table at run time
+
 
 def journal(
     session: Session,
@@ -36,7 +38,7 @@ def journal(
         "inputs": inputs,
         "counts": {"rules": rules, **counts},
     }
-    session.execute(insert(DecisionCycle.__table__), [head])  # type: ignore[arg-type]  # a table is a Table at run time
+    session.execute(_HEAD, [head])
     written = batch.rules
     columns: dict[str, list[Any]] = {
         "symbol": list(batch.panel.symbols),
