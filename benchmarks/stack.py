@@ -6,6 +6,7 @@ The parent supervises: what dies is started again, as the real stack does it.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -169,6 +171,18 @@ class Stack:
                     self._start(name)
 
 
+def _free_port() -> int:
+    """Return a port that no server listens on, below those that clients are given (32768).
+
+    A port that was free a moment ago is otherwise taken by somebody's connection on a busy host.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+
+
 class PostgresServer:
     """A PostgreSQL server of the benchmark's own, on a free port of the loopback."""
 
@@ -178,9 +192,7 @@ class PostgresServer:
             raise FileNotFoundError("no PostgreSQL server binaries in /usr/lib/postgresql/*/bin")
         self._bin = found[-1].parent
         self._data = folder / "postgresql"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = int(free.getsockname()[1])
+        self._port = _free_port()
         # The server refuses to run as root, so root runs it as its own user.
         self._as = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
 

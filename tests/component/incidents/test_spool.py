@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -46,17 +46,20 @@ def incidents() -> Sequence[Incident]:
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresServer]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresServer]:
     """A PostgreSQL server of the test's own, migrated, that the settings point to."""
+    # Not in pytest's folder: any other session that starts closes that to the server's user.
+    folder = tempfile.TemporaryDirectory(prefix="homeostat-server-")
     try:
-        with PostgresServer(tmp_path / "server") as found:
-            monkeypatch.setenv("HOMEOSTAT_DATABASE_URL", found.url)
-            forget_settings()
-            database.migrate()
-            yield found
-            database.engine().dispose()
-    except (FileNotFoundError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no PostgreSQL server can be started here: {error}")
+        made = PostgresServer(Path(folder.name))
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    with folder, made as found:
+        monkeypatch.setenv("HOMEOSTAT_DATABASE_URL", found.url)
+        forget_settings()
+        database.migrate()
+        yield found
+        database.engine().dispose()
 
 
 def test_failures_while_the_store_is_down_are_counted_when_it_is_back(
