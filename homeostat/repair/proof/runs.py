@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -92,17 +93,38 @@ class Runner:
 
 
 def new_failures(before: Failure, after: Failure) -> list[str]:
-    """Return the tests that passed before and fail after."""
-    return sorted(set(before.passed) & set(after.failed))
+    """Return the tests that passed before and fail after.
+
+    Some ids change from run to run (parameters taken from a set): a failed test whose id is new
+    counts where more cases of its function fail than before.
+    """
+    known = set(before.passed) | set(before.failed)
+    failed_before = Counter(_function(node) for node in before.failed)
+    failed_after = Counter(_function(node) for node in after.failed)
+    passed_before = {_function(node) for node in before.passed}
+    more = {name for name in failed_after if failed_after[name] > failed_before[name]}
+    strangers = {node for node in after.failed if node not in known}
+    found = set(before.passed) & set(after.failed)
+    found |= {node for node in strangers if _function(node) in more & passed_before}
+    return sorted(found)
 
 
 def lost_tests(before: Failure, after: Failure) -> list[str]:
     """Return the tests that were collected before and are not any more.
 
-    Examples in the docstrings of sources do not count: they are named after what is mended.
+    Counted by function, because the ids of its cases may change from run to run. Examples in the
+    docstrings of sources do not count: they are named after what is mended.
     """
-    lost = set(before.collected) - set(after.collected)
+    present = Counter(_function(node) for node in after.collected)
+    former = Counter(_function(node) for node in before.collected)
+    fewer = {name for name, count in former.items() if present[name] < count}
+    lost = {node for node in before.collected if _function(node) in fewer} - set(after.collected)
     return sorted(node for node in lost if is_test(node.split("::")[0]))
+
+
+def _function(node: str) -> str:
+    """Return a test's id without its case."""
+    return node.partition("[")[0]
 
 
 def same_failure(one: Failure, other: Failure) -> bool:
