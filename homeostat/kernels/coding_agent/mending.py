@@ -41,7 +41,6 @@ PROVEN = frozenset({Status.PROPOSED.value, Status.WAITING.value})
 #: The task that looks at an applied fix, and its queue.
 WATCH, QUEUE = "fix_analysis.watch", "fix_analysis"
 
-Send = Callable[[Session], None]
 RepairIt = Callable[[Path, str, Options], RepairOutcome]
 
 
