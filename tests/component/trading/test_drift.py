@@ -35,10 +35,10 @@ BTC = Path(__file__).parents[3].parent / "shared/data/market/btc-perp-20211231-2
 
 
 def streams() -> list[list[float]]:
-    """Brier losses of forty models: steady ones, and ones that drift either way."""
+    """Brier losses of forty models: steady ones, ones that drift either way, one from the start."""
     draw = np.random.default_rng(8)
-    found = []
-    for number in range(40):
+    found = [[0.0] * 8 + [1.0] * 60]
+    for number in range(39):
         calm = draw.uniform(0.0, 0.5, 300)
         moved = np.clip(draw.uniform(0.0, 0.5, 200) + (0.0, 0.3, -0.2, 0.5)[number % 4], 0, 1)
         found.append(np.concatenate([calm, moved]).tolist())
