@@ -68,6 +68,9 @@ class ApiServer(Component):
         timeout_s=10.0,
     )
 
+    #: Whose API answers; a boot without a stack starts one of its own.
+    _served_by = "the stack"
+
     def ask(self, path: str, token: str | None) -> Answer:
         """Get one path over the socket; raises ApiUnreachableError."""
         with self._asked(path, token) as response:
@@ -108,16 +111,11 @@ class ApiServer(Component):
 
     def boot(self, session: Session) -> Evidence:
         """Probe the stack's API, or where there is none, one that is started for this process."""
-        started = None
         try:
             self.ask(STATUS, None)
         except ApiUnreachableError:
-            started = self._start()
-        evidence = self.probe(session)
-        served_by = "the stack" if started is None else f"this boot, as process {started}"
-        return evidence.model_copy(
-            update={"observed": {**evidence.observed, "served_by": served_by}}
-        )
+            self._served_by = f"this boot, as process {self._start()}"
+        return self.probe(session)
 
     def _start(self) -> int:
         process = subprocess.Popen(
@@ -157,6 +155,7 @@ class ApiServer(Component):
         fresh = made_at is not None and abs(made_at - asked_at) < FRESH
         fresh = fresh and told.get("nonce") == nonce
         observed: dict[str, JsonValue] = {
+            "served_by": self._served_by,
             "url": api_access.address(self.context.settings),
             "status_with_token": answer.status,
             "status_without": list(refused),
