@@ -17,7 +17,8 @@ from pydantic import JsonValue
 
 from homeostat.clock import utcnow
 from homeostat.incidents import loglines, surroundings, unwinding
-from homeostat.incidents.failure import Failure, Raised
+from homeostat.incidents.failure import Failure
+from homeostat.incidents.raised import Raised
 from homeostat.incidents.redaction import Redactor, redactor
 from homeostat.incidents.rendering import is_code, render, text_of
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from homeostat.errors import HomeostatError
 from homeostat.incidents import origin
-from homeostat.incidents.failure import Failure, Frame, Raised, Source
+from homeostat.incidents.failure import Failure, Source
+from homeostat.incidents.raised import Frame, Raised
 from homeostat.incidents.rendering import clean
 from homeostat.incidents.traceback_text import TracebackTextError
 

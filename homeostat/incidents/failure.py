@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from homeostat.clock import utcnow
+from homeostat.incidents import traceback_text, unwinding
+from homeostat.incidents.raised import Raised
 from homeostat.incidents.rendering import clean
 
 
@@ -40,39 +42,6 @@ class Severity(StrEnum):
 
 
 _PRIORITY = {Severity.CRITICAL: 10, Severity.HIGH: 7, Severity.MEDIUM: 4, Severity.LOW: 1}
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One level of a traceback. `path` and `line` are for people; no key ever contains them."""
-
-    module: str
-    function: str
-    path: str
-    line: int
-    context: str
-    in_app: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Raised:
-    """One exception of a chain: its qualified type, its message, its frames, outermost first.
-
-    `members` are the exceptions of a group; `relation` says how it led to the next one.
-    """
-
-    type: str
-    message: str
-    frames: tuple[Frame, ...] = ()
-    relation: str = ""
-    members: tuple[Raised, ...] = ()
-
-    def leaves(self) -> Iterator[Raised]:
-        """Yield the exceptions that are no groups, this one included where it is none."""
-        if not self.members:
-            yield self
-        for member in self.members:
-            yield from member.leaves()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +91,6 @@ class Failure:
         `app_packages` are top-level packages that count as the application although they are
         installed as libraries.
         """
-        # Unwinding builds Raised, which is defined above: the import would be circular at the top.
-        from homeostat.incidents import unwinding
-
         exc = unwinding.original_of(exc)
         chain = unwinding.chain_of(exc, app_packages)
         return cls(
@@ -165,7 +131,5 @@ class Failure:
         app_packages: Collection[str] = (),
     ) -> Failure:
         """Read a traceback as Python prints it; raises TracebackTextError where there is none."""
-        from homeostat.incidents import traceback_text
-
         chain = traceback_text.parse(text, app_packages)
         return cls(source=Source(source), component=component, task=task, chain=chain)

@@ -21,7 +21,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from homeostat.incidents.failure import Failure, Frame, Raised, Source
+from homeostat.incidents.failure import Failure, Source
+from homeostat.incidents.raised import Frame, Raised
 from homeostat.incidents.templates import template_of
 
 VERSION = 1

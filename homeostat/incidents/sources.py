@@ -14,7 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from homeostat.incidents import origin, unwinding
-from homeostat.incidents.failure import Failure, Frame, Raised
+from homeostat.incidents.failure import Failure
+from homeostat.incidents.raised import Frame, Raised
 
 _SCOPES = (
     ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp,

@@ -24,7 +24,8 @@ from sqlalchemy.orm import Session
 from homeostat.clock import new_id
 from homeostat.errors import HomeostatError
 from homeostat.incidents import bundle
-from homeostat.incidents.failure import Failure, Raised, Severity, Source
+from homeostat.incidents.failure import Failure, Severity, Source
+from homeostat.incidents.raised import Raised
 from homeostat.incidents.recognition import Case, report_case
 from homeostat.incidents.signature import Basis, Signature, signature_of
 from homeostat.settings import settings

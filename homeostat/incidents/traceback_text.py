@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from homeostat.errors import HomeostatError
 from homeostat.incidents import origin
-from homeostat.incidents.failure import Frame, Raised
+from homeostat.incidents.raised import Frame, Raised
 from homeostat.incidents.rendering import clean
 
 _HEADER = re.compile(r"^\s*(?:\+ )?(?:Exception Group )?Traceback \(most recent call last\):\s*$")

@@ -17,7 +17,7 @@ from types import CodeType, TracebackType
 from typing import Any
 
 from homeostat.incidents import origin
-from homeostat.incidents.failure import Frame, Raised
+from homeostat.incidents.raised import Frame, Raised
 from homeostat.incidents.rendering import clean, message_of, type_name
 
 #: A chain longer than this is cut; the innermost cause is what counts and is found all the same.

@@ -10,10 +10,12 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from homeostat.repair.failure import Failure, Fault, Frame
+from homeostat.repair.callee import find_callee
+from homeostat.repair.failure import Failure
 from homeostat.repair.history import History
 from homeostat.repair.index import Definition, Index
 from homeostat.repair.sandbox import Interpreter
+from homeostat.repair.symptom import Symptom
 from homeostat.repair.tree import Tree
 
 
@@ -55,39 +57,6 @@ class Side(StrEnum):
     API = "api"
     CALLER = "caller"
     DEPENDENCY = "dependency"
-
-
-class Kind(StrEnum):
-    """What a fault says, read from its type and message."""
-
-    UNEXPECTED_KEYWORD = "unexpected_keyword"
-    MISSING_ARGUMENT = "missing_argument"
-    SURPLUS_ARGUMENT = "surplus_argument"
-    CANNOT_IMPORT = "cannot_import"
-    CIRCULAR = "circular"
-    NO_MODULE = "no_module"
-    NO_ATTRIBUTE = "no_attribute"
-    UNDEFINED_NAME = "undefined_name"
-    NONE_VALUE = "none_value"
-    MISSING_KEY = "missing_key"
-    LENGTH = "length"
-
-
-@dataclass(frozen=True)
-class Symptom:
-    """One reading of one fault; `name` is what is missing or too much, `subject` who lacks it."""
-
-    kind: Kind
-    name: str
-    subject: str
-    fault: Fault
-    names: tuple[str, ...] = ()
-
-    @property
-    def frame(self) -> Frame | None:
-        """The innermost frame inside the repository."""
-        frames = self.fault.own_frames
-        return frames[-1] if frames else None
 
 
 @dataclass(frozen=True)
@@ -134,9 +103,7 @@ class Case:
 
     def callee(self, symptom: Symptom) -> Definition | None:
         """Return the definition that a failed call named; None where it is not ours or unknown."""
-        from homeostat.repair.localise import find_callee
-
-        return find_callee(self, symptom)
+        return find_callee(self.index, symptom)
 
 
 class Strategy(Protocol):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from homeostat.incidents.failure import Failure as SeenFailure
-from homeostat.incidents.failure import Frame as SeenFrame
-from homeostat.incidents.failure import Raised, Source
+from homeostat.incidents.failure import Source
+from homeostat.incidents.raised import Frame as SeenFrame
+from homeostat.incidents.raised import Raised
 from homeostat.incidents.signature import Signature, signature_of
 from homeostat.repair.failure import Failure, Fault
 from homeostat.repair.tree import Tree, digest

@@ -6,10 +6,11 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from homeostat.repair.case import Candidate, Case, DefectClass, Kind, Symptom
+from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.functions import parses
 from homeostat.repair.codemods.imports import move_import
 from homeostat.repair.failure import Frame
+from homeostat.repair.symptom import Kind, Symptom
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from homeostat.repair.case import Candidate, Case, DefectClass, Kind, Origin
+from homeostat.repair.case import Candidate, Case, DefectClass, Origin
 from homeostat.repair.evidence import SIMILAR, is_test, similarity
 from homeostat.repair.history import hunks, mentions, undo
+from homeostat.repair.symptom import Kind
 
 SUFFIXES = (".json", ".toml", ".yaml", ".yml", ".ini", ".cfg", ".conf")
 _MOST_COMMITS = 6

@@ -9,13 +9,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from homeostat.repair.case import Candidate, Case, DefectClass, Kind, Symptom
+from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.definitions import rename_definition
 from homeostat.repair.codemods.functions import parses
 from homeostat.repair.codemods.imports import Import, add_import
 from homeostat.repair.evidence import similarity
 from homeostat.repair.index import Definition
 from homeostat.repair.strategies.dropped_default import LITERALS
+from homeostat.repair.symptom import Kind, Symptom
 
 _LIKE_INIT = 0.7
 

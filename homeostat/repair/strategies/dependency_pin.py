@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from homeostat.repair import installed
-from homeostat.repair.case import Candidate, Case, DefectClass, Kind, Origin, Side
+from homeostat.repair.case import Candidate, Case, DefectClass, Origin, Side
 from homeostat.repair.strategies.installed_package import foreign
+from homeostat.repair.symptom import Kind
 
 _KINDS = {Kind.CANNOT_IMPORT, Kind.NO_ATTRIBUTE, Kind.UNEXPECTED_KEYWORD, Kind.NO_MODULE}
 

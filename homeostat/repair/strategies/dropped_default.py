@@ -7,10 +7,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from homeostat.repair.case import Candidate, Case, DefectClass, Kind
+from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.functions import parses, set_default
 from homeostat.repair.evidence import all_arguments, callers, defaults, docstring
 from homeostat.repair.index import Definition
+from homeostat.repair.symptom import Kind
 
 #: Defaults to try for a type, commonest first; each is proven by the failing test or refused.
 _BY_TYPE: dict[str, tuple[tuple[str, float], ...]] = {

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from homeostat.repair.case import Candidate, Case, DefectClass, Kind, Symptom
+from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.functions import parses
 from homeostat.repair.codemods.imports import Import, add_import, add_to_all
 from homeostat.repair.evidence import is_test
 from homeostat.repair.index import Definition
 from homeostat.repair.strategies.renamed_definition import owners
+from homeostat.repair.symptom import Kind, Symptom
 
 
 def candidates(case: Case) -> Iterator[Candidate]:

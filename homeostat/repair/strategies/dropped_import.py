@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 
-from homeostat.repair.case import Candidate, Case, DefectClass, Kind
+from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.functions import parses
 from homeostat.repair.codemods.imports import Import, add_import
 from homeostat.repair.strategies.dropped_export import import_of, sources_of
+from homeostat.repair.symptom import Kind
 
 #: Standard modules whose names are commonly imported one by one, likeliest first.
 _STANDARD = (

@@ -9,13 +9,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from homeostat.repair.case import Candidate, Case, DefectClass, Kind, Symptom
+from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.constants import read_instead, traces_of
 from homeostat.repair.codemods.functions import NewParameter, add_parameter, parses
 from homeostat.repair.codemods.siblings import Sink, carry_on, sinks_of
 from homeostat.repair.evidence import callers, documented, free_uses, keyword_votes, parameter_names
 from homeostat.repair.index import Definition
 from homeostat.repair.strategies.dropped_default import default_guesses
+from homeostat.repair.symptom import Kind, Symptom
 
 #: Places that are tried for the use of a parameter whose constant stands in several.
 _MOST_TRACES = 6

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from homeostat.repair.case import Candidate, Case, DefectClass, Kind, Symptom
+from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.functions import parses
 from homeostat.repair.evidence import all_arguments, is_test
+from homeostat.repair.symptom import Kind, Symptom
 
 _ONLY_A_PROPOSAL = "a guard changes what the function means, so a person decides"
 

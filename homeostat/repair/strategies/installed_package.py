@@ -13,11 +13,12 @@ import re
 from collections.abc import Iterator
 
 from homeostat.repair import installed
-from homeostat.repair.case import Candidate, Case, DefectClass, Kind, Origin, Side, Symptom
+from homeostat.repair.case import Candidate, Case, DefectClass, Origin, Side
 from homeostat.repair.codemods.functions import parses
 from homeostat.repair.evidence import is_test, parameter_names, similarity
 from homeostat.repair.failure import Frame
 from homeostat.repair.strategies.dropped_import import _STANDARD, _public_names
+from homeostat.repair.symptom import Kind, Symptom
 
 _WHY = "what adapts to an installed package is a person's choice"
 _LEAST_SIMILAR = 0.4

@@ -6,9 +6,10 @@ import ast
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from homeostat.repair.case import Candidate, Case, DefectClass, Kind, Symptom
+from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.functions import parses
 from homeostat.repair.evidence import is_test, similarity
+from homeostat.repair.symptom import Kind, Symptom
 
 
 def candidates(case: Case) -> Iterator[Candidate]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from homeostat.repair.case import Candidate, Case, DefectClass, Kind, Symptom
+from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.definitions import rename_definition
 from homeostat.repair.codemods.functions import parses
 from homeostat.repair.evidence import SIMILAR, similarity
 from homeostat.repair.index import Definition
+from homeostat.repair.symptom import Kind, Symptom
 
 _KINDS = {Kind.CANNOT_IMPORT, Kind.NO_ATTRIBUTE, Kind.UNDEFINED_NAME}
 _LEAST_SIMILAR = 0.35

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from homeostat.repair.case import Candidate, Case, DefectClass, Kind, Symptom
+from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.functions import rename_parameter
 from homeostat.repair.evidence import (
     SIMILAR,
@@ -15,6 +15,7 @@ from homeostat.repair.evidence import (
     similarity,
 )
 from homeostat.repair.index import CallUse, Definition
+from homeostat.repair.symptom import Kind, Symptom
 
 #: Below this two names are taken for one only where the docstring, or the lack of any other
 #: parameter, says so.

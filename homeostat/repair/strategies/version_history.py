@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from homeostat.repair.case import Candidate, Case, DefectClass, Kind, Origin, Symptom
+from homeostat.repair.case import Candidate, Case, DefectClass, Origin
 from homeostat.repair.codemods.functions import parses
 from homeostat.repair.evidence import is_test
 from homeostat.repair.history import UNCOMMITTED, FileChange, Hunk, hunks, mentions, undo
+from homeostat.repair.symptom import Kind, Symptom
 
 _DEFECTS = {
     Kind.UNEXPECTED_KEYWORD: DefectClass.DROPPED_PARAMETER,

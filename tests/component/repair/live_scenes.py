@@ -10,7 +10,8 @@ from sqlalchemy import select
 
 from homeostat import registry
 from homeostat.clock import utcnow
-from homeostat.incidents.failure import Failure, Frame, Raised, Source
+from homeostat.incidents.failure import Failure, Source
+from homeostat.incidents.raised import Frame, Raised
 from homeostat.incidents.recognition import ANALYSE, report
 from homeostat.incidents.recovery import healthy_run
 from homeostat.kernels.coding_agent import CodingAgent

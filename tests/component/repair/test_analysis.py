@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from homeostat.incidents.failure import Failure, Frame, Raised, Source
+from homeostat.incidents.failure import Failure, Source
+from homeostat.incidents.raised import Frame, Raised
 from homeostat.incidents.recognition import report
 from homeostat.repair.analysis import Analysis, Route, analyse
 from homeostat.store import database

@@ -12,8 +12,9 @@ import pytest
 
 from homeostat.clock import utcnow
 from homeostat.incidents import lifecycle
-from homeostat.incidents.failure import Failure, Frame, Raised, Source
+from homeostat.incidents.failure import Failure, Source
 from homeostat.incidents.lifecycle import State
+from homeostat.incidents.raised import Frame, Raised
 from homeostat.incidents.recognition import report
 from homeostat.incidents.recovery import healthy_run
 from homeostat.repair import pickup, watch

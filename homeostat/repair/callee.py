@@ -1,0 +1,57 @@
+"""Which definition of the repository a failed call was about."""
+
+from __future__ import annotations
+
+from homeostat.repair.index import Definition, Index
+from homeostat.repair.symptom import Symptom
+
+
+def find_callee(index: Index, symptom: Symptom) -> Definition | None:
+    """Return our own definition of what was called.
+
+    The running program's word comes first (it was asked for the object called); the qualified
+    name in the message and the index decide where it could not say.
+    """
+    place = symptom.fault.callee
+    if place is not None and place.file is not None:
+        if place.path is None:
+            return None
+        found = index.in_file(place.path, place.qualname)
+        if found and _matches(place.qualname, symptom.subject):
+            return _nearest(found, place.line)
+    if not symptom.subject:
+        return None
+    return _by_message(index, symptom)
+
+
+def _matches(qualname: str, subject: str) -> bool:
+    """Whether the message names the same function; a decorator's wrapper may stand in between."""
+    return not subject or qualname.rsplit(".", 1)[-1] == subject.rsplit(".", 1)[-1]
+
+
+def _nearest(found: list[Definition], line: int | None) -> Definition:
+    return min(found, key=lambda item: abs(item.line - (line or item.line)))
+
+
+def _by_message(index: Index, symptom: Symptom) -> Definition | None:
+    last = symptom.subject.rsplit(".", 1)[-1]
+    named = [item for item in index.definitions(last) if item.qualname == symptom.subject]
+    named = [item for item in named if item.function is not None]
+    if len(named) > 1:
+        named = _near(index, symptom, named) or named
+    if symptom.fault.callee is None and symptom.fault.frames and len(named) > 1:
+        return None
+    return named[0] if named else None
+
+
+def _near(index: Index, symptom: Symptom, named: list[Definition]) -> list[Definition]:
+    """Keep the definitions in files that the failing file imports, or in that file itself."""
+    frame = symptom.frame
+    if frame is None or frame.path is None:
+        return []
+    parsed = index.parsed(frame.path)
+    if parsed is None:
+        return []
+    modules = {index.absolute(use) for use in parsed.imports}
+    modules |= {f"{index.absolute(use)}.{use.name}" for use in parsed.imports}
+    return [item for item in named if item.path == frame.path or index.dotted(item.path) in modules]
