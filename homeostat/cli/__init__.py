@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "task": ("task", "Ask for any task by name."),
     "incident": ("incident", "Incidents, with their evidence and timelines."),
     "approval": ("approval", "What waits for a person, and the person's word."),
+    "secret": ("secret", "Secrets, encrypted at rest; their values are never shown."),
     "fix": ("fix", "Fixes: what was found, proved, applied, taken back."),
     "drill": ("drill", "Known defects in a copy of the platform, mended for real."),
     "kb": ("kb", "The knowledge of past fixes."),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
 import stat
@@ -8,7 +9,7 @@ import threading
 import pytest
 from sqlalchemy import select
 
-from homeostat import registry
+from homeostat import cli, registry
 from homeostat.clock import utcnow
 from homeostat.incidents import redaction, views
 from homeostat.incidents.failure import Failure
@@ -167,3 +168,30 @@ def test_a_retrieved_value_stands_in_no_bundle(manager: SecretManager) -> None:
     assert VALUE not in shown
     assert VALUE.encode().hex() not in shown
     assert "refused" in shown
+
+
+def test_the_command_line_stores_lists_and_revokes_without_showing_a_value(
+    manager: SecretManager, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version, value in enumerate((VALUE, "another-long-value"), start=1):
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{value}\n"))
+        assert cli.run(["secret", "set", "exchange"]) == 0
+        assert f"version {version}" in capsys.readouterr().out
+        assert retrieve(manager) == value
+    assert cli.run(["secret", "rotate-key"]) == 0
+    assert retrieve(manager) == "another-long-value"
+    assert cli.run(["secret", "revoke", "exchange"]) == 0
+    assert cli.run(["secret", "list", "-o", "json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out[said.out.index("{") :]) == {
+        "secrets": {"exchange": {"version": 2, "revoked": True}}
+    }
+    assert not any(value in said.out + said.err for value in (VALUE, "another-long-value"))
+
+
+def test_an_unknown_secret_is_one_sentence(
+    manager: SecretManager, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del manager
+    assert cli.run(["secret", "revoke", "nobody"]) == 1
+    assert capsys.readouterr().err == "homeostat: No secret is named 'nobody'.\n"
