@@ -27,10 +27,10 @@ def consumed(command: list[str]) -> list[str]:
     return command[command.index("--queues") + 1].split(",")
 
 
-def test_every_queue_but_the_models_has_exactly_one_worker(services: dict[str, Any]) -> None:
+def test_every_queue_has_exactly_one_worker(services: dict[str, Any]) -> None:
     workers = [s["command"] for s in services.values() if "--queues" in s.get("command", ())]
     everything = sorted(queue for command in workers for queue in consumed(command))
-    assert everything == sorted(set(queues.ALL_QUEUES) - {queues.MODELS})
+    assert everything == sorted(queues.ALL_QUEUES)
 
 
 def test_the_fix_worker_takes_nothing_else(services: dict[str, Any]) -> None:

@@ -180,6 +180,7 @@ def test_the_command_answers(capsys: pytest.CaptureFixture[str]) -> None:
     assert sys.stdout is not None
 
 
+@pytest.mark.slow
 @speaks
 def test_every_phrase_is_heard_as_it_was_said() -> None:
     wrong = {said: heard for said in PHRASES if (heard := recognise(speech.say(said))) != said}

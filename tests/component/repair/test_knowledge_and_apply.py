@@ -188,7 +188,7 @@ def test_killed_at_any_step_the_repository_is_clean_after_recovery(
 @needs_sandbox
 @pytest.mark.parametrize(
     ("drift", "code"),
-    [("dropped import", 0), ("none", 0), ("wrong sum", 4)],
+    [("dropped import", 0), ("none", 3), ("wrong sum", 4)],
 )
 def test_the_command_line_says_how_it_ended(
     drift: str, code: int, make_repository: MakeRepository, tmp_path: Path

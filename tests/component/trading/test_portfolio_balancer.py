@@ -244,6 +244,7 @@ def within_limits() -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("store")
 def test_eight_processes_with_a_thousand_candidates_never_exceed_a_limit() -> None:
     submitters = [
