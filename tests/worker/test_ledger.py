@@ -22,6 +22,7 @@ def test_a_killed_main_a_killed_child_and_an_empty_broker_lose_and_double_nothin
     assert_kept(run(MIXED, tasks=200, times=3), faults=3)
 
 
+@pytest.mark.slow
 def test_without_the_recovery_the_same_faults_lose_work() -> None:
     outcome = run(MIXED, tasks=200, times=3, recovery=False)
 

@@ -157,6 +157,7 @@ def test_a_task_that_kills_each_child_is_given_up_as_poison(workers_ready: Runni
     wait_until(lambda: stack.rows(sql), "the worker lives on", BACK_S)
 
 
+@pytest.mark.slow
 def test_a_restart_that_was_asked_for_is_no_incident(workers_ready: RunningStack) -> None:
     stack = workers_ready
     flowers = occurrences(stack, "ProcessLostError", "workers.flower")
