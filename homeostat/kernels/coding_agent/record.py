@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from homeostat.repair.story import tell
 from homeostat.store.repair import Repair
+from homeostat.supervision import events
 from homeostat.supervision.ports import Clarity
 
 ACTOR = "kernels.coding_agent"
@@ -52,6 +53,8 @@ def step(
         alternatives=refused,
         outcome=outcome[:255],
     )
+    told: dict[str, JsonValue] = {"repair": repair.id, "step": action, "outcome": outcome[:255]}
+    events.tell(session, "fix.stepped", told, publisher=ACTOR, key=repair.incident_id or repair.id)
     tell(repair, f"{action}: {outcome}", actor)
 
 

@@ -5,6 +5,9 @@ import json
 import logging
 import stat
 import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import select
@@ -18,6 +21,7 @@ from homeostat.kernels.secret_manager import KEY_FILE, SecretError, SecretManage
 from homeostat.settings import settings
 from homeostat.store import database
 from homeostat.store.audit import AuditRow
+from tests.waiting import wait_until
 
 VALUE = "correct-horse-battery-staple"
 
@@ -73,34 +77,66 @@ def test_every_access_is_in_the_audit_log_without_the_value(manager: SecretManag
     assert all(VALUE not in row.payload for row in rows)
 
 
-def test_the_key_rotates_under_load_and_every_read_succeeds(manager: SecretManager) -> None:
-    for number in range(5):
-        store(manager, f"s{number}", f"{VALUE}-{number}")
-    keys = (settings().state_dir / KEY_FILE).read_bytes()
-    stop, reads, wrong = threading.Event(), [0], []
+@contextmanager
+def under_load(read: Callable[[], None]) -> Iterator[list[BaseException]]:
+    """Read again and again from two threads meanwhile; gives what a read raised."""
+    stop, raised, reads = threading.Event(), [], [0]
 
-    def read() -> None:
-        while not stop.is_set():
-            for number in range(5):
-                if retrieve(manager, f"s{number}") != f"{VALUE}-{number}":
-                    wrong.append(number)
+    def go_on() -> None:
+        try:
+            while not stop.is_set():
+                read()
                 reads[0] += 1
+        except BaseException as error:  # noqa: BLE001  # the test looks at it
+            raised.append(error)
 
-    readers = [threading.Thread(target=read) for _ in range(2)]
+    readers = [threading.Thread(target=go_on) for _ in range(2)]
     for reader in readers:
         reader.start()
     try:
-        for _ in range(3):
-            with database.transaction() as session:
-                assert manager.rotate_key(session, actor="anna") == 5
+        yield raised
+        wait_until(lambda: reads[0] > 0 or raised, "something was read meanwhile")
     finally:
         stop.set()
         for reader in readers:
             reader.join(60)
-    assert reads[0] > 0
-    assert wrong == []
+
+
+def test_the_key_rotates_under_load_and_every_read_succeeds(manager: SecretManager) -> None:
+    for number in range(5):
+        store(manager, f"s{number}", f"{VALUE}-{number}")
+    keys = (settings().state_dir / KEY_FILE).read_bytes()
+
+    def read() -> None:
+        for number in range(5):
+            assert retrieve(manager, f"s{number}") == f"{VALUE}-{number}"
+
+    with under_load(read) as raised:
+        for _ in range(3):
+            with database.transaction() as session:
+                assert manager.rotate_key(session, actor="anna") == 5
+    assert raised == []
     assert keys not in (settings().state_dir / KEY_FILE).read_bytes()
     assert [retrieve(manager, f"s{n}") for n in range(5)] == [f"{VALUE}-{n}" for n in range(5)]
+
+
+def test_a_value_rotates_under_load_and_no_reader_ever_gets_an_older_one(
+    manager: SecretManager,
+) -> None:
+    store(manager, value=f"{VALUE}-0")
+    seen: defaultdict[int, list[int]] = defaultdict(list)
+
+    def read() -> None:
+        seen[threading.get_ident()].append(int(retrieve(manager).rpartition("-")[2]))
+
+    with under_load(read) as raised:
+        for number in range(1, 8):
+            with database.transaction() as session:
+                manager.rotate(session, "exchange", f"{VALUE}-{number}", actor="anna")
+            # A reader sees each of them before the next one comes.
+            wait_until(lambda n=number: any(n in got for got in seen.values()) or raised, "a read")
+    assert raised == []
+    assert all(got == sorted(got) for got in seen.values())
 
 
 def test_a_rotation_that_is_rolled_back_loses_no_secret(manager: SecretManager) -> None:

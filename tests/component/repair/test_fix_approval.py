@@ -22,6 +22,7 @@ from homeostat.store.decisions import DecisionRecord
 from homeostat.store.incidents import Incident
 from homeostat.store.jobs import Job
 from homeostat.store.repair import Repair
+from homeostat.supervision import events
 from tasks import fix_analysis
 from tests.component.repair.conftest import MakeRepository, git
 from tests.component.repair.live_scenes import (
@@ -108,6 +109,9 @@ def test_a_person_s_approval_applies_it_and_the_whole_story_is_told(shop: Shop) 
     with database.reading() as session:
         decided = [one.action for one in session.scalars(select(DecisionRecord)).all()]
         logged = {row.action for row in audit.rows_after(session, 0)}
+        published = session.scalars(select(Job.kwargs).where(Job.task == events.PUBLISH)).all()
+    told = [one["payload"]["step"] for one in published if one["topic"] == "fix.stepped"]
+    assert sorted(f"fix.{step}" for step in told) == sorted(decided)
     assert decided == ["fix.proposed", "fix.held_back", "fix.approved", "fix.applied"]
     assert set(decided) <= logged
     shown = json.loads(homeostat("fix", "show", repair.id, "-o", "json").stdout)
