@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import pkgutil
@@ -36,6 +37,9 @@ TASK_MODULES = tuple(f"tasks.{module.name}" for module in pkgutil.iter_modules([
 #: When this process began to read its code.
 _SINCE = utcnow()
 
+#: Libraries of components whose checks run every few minutes.
+LOADED_BEFORE_THE_FORK = ("scipy.special", "scipy.cluster.hierarchy", "scipy.spatial.distance")
+
 app = Celery("homeostat", task_cls=HomeostatTask, include=TASK_MODULES)
 app.config_from_object(celery_settings(settings()))
 homeostat.dispatch.install(CeleryDispatcher(app))
@@ -55,6 +59,17 @@ def _migrate_first(**_kwargs: object) -> None:
 def _follow_the_code(sender: object, **_kwargs: object) -> None:
     """Take up a fix to this code, or to what plugs in, without an operator."""
     pickup.follow((__name__, *TASK_MODULES), _SINCE, str(getattr(sender, "hostname", "worker")))
+
+
+@worker_init.connect
+def _load_before_the_fork(**_kwargs: object) -> None:
+    """Import once, in the main process, what every child's checks would import for themselves.
+
+    The children share these pages. Otherwise each grows by 32 MB in one step whenever its first
+    check of learning or of the book's balance comes, and that looks like a leak.
+    """
+    for library in LOADED_BEFORE_THE_FORK:
+        importlib.import_module(library)
 
 
 @worker_process_init.connect

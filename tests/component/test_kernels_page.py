@@ -8,6 +8,7 @@ from tests.component.test_honesty import KERNELS
 from tests.kernels_page import HEARS_ALL, MEASURED, PAGE, boot_table, page, published, without_boot
 
 
+@pytest.mark.slow
 def test_the_page_says_what_the_source_says() -> None:
     assert without_boot(PAGE.read_text("utf-8")) == without_boot(page("")), (
         "write it anew: python -m tests.kernels_page"

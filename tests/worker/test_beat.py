@@ -135,6 +135,7 @@ def test_a_changed_interval_holds_without_a_restart(embedded_broker: EmbeddedSer
     assert {row.interval_s for row in inbox.sent() if row.due_at >= changed} == {1.0}
 
 
+@pytest.mark.slow
 def test_while_the_broker_is_away_the_newest_tick_is_kept_and_no_burst_follows(
     state_dir: Path,
 ) -> None:

@@ -247,6 +247,7 @@ def test_a_taken_port_is_named(tmp_path: Path, words: tuple[str, ...]) -> None:
     assert leftovers.of(RunningStack(tmp_path / "var").settings) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variable", "url"),
     [

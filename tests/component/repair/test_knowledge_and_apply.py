@@ -64,6 +64,7 @@ def test_a_known_fix_is_not_replayed_where_the_file_is_another(
     assert (again.status, again.from_knowledge) == (Status.APPLIED, False)
 
 
+@pytest.mark.slow
 @needs_sandbox
 def test_a_replay_that_breaks_a_test_is_taken_back(
     make_repository: MakeRepository, knowledge: Knowledge

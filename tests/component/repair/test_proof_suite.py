@@ -11,9 +11,12 @@ from homeostat.repair.agent import Options, Status, fix
 from homeostat.repair.sandbox import Isolation, detect_isolation
 from tests.component.repair.conftest import git, write
 
-pytestmark = pytest.mark.skipif(
-    detect_isolation() is not Isolation.BUBBLEWRAP, reason="bubblewrap does not work here"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        detect_isolation() is not Isolation.BUBBLEWRAP, reason="bubblewrap does not work here"
+    ),
+]
 
 RENAMED = "def total(prices, rate_value=1):\n    return sum(prices) * rate_value\n"
 SHOWS = "from shop.prices import total\n\n\ndef test_total():\n    assert total([2], rate=2) == 4\n"

@@ -206,6 +206,7 @@ def test_needs_within_a_tier_boot_in_their_order(house: Callable[..., BootReport
     assert order == ["x", "y", "z"]
 
 
+@pytest.mark.slow
 def test_boot_without_a_stack_starts_redis_for_as_long_as_it_takes_and_tells_each_kernel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -252,6 +253,7 @@ def test_a_store_that_is_away_is_one_clear_error(monkeypatch: pytest.MonkeyPatch
         boot()
 
 
+@pytest.mark.slow
 def test_redis_that_cannot_be_had_degrades_what_needs_it_and_the_rest_boots(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
