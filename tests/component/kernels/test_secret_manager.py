@@ -8,6 +8,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from sqlalchemy import select
@@ -129,12 +130,15 @@ def test_a_value_rotates_under_load_and_no_reader_ever_gets_an_older_one(
     def read() -> None:
         seen[threading.get_ident()].append(int(retrieve(manager).rpartition("-")[2]))
 
+    def was_read(number: int) -> bool:
+        return any(number in got for got in [*seen.values()])
+
     with under_load(read) as raised:
         for number in range(1, 8):
             with database.transaction() as session:
                 manager.rotate(session, "exchange", f"{VALUE}-{number}", actor="anna")
             # A reader sees each of them before the next one comes.
-            wait_until(lambda n=number: any(n in got for got in seen.values()) or raised, "a read")
+            wait_until(partial(was_read, number), "a reader sees the new value")
     assert raised == []
     assert all(got == sorted(got) for got in seen.values())
 
