@@ -21,7 +21,33 @@ def flow(report: Report) -> Section:
         for outcome, rules in report.decisions.items()
         for rule, count in sorted(rules.items(), key=lambda item: -item[1])
     ]
-    return Section("Trade flow", tables=[hooks, Table(["decision", "rule", "count"], rows)])
+    tables = [hooks, Table(["decision", "rule", "count"], rows), *_book(report)]
+    return Section("Trade flow", tables=tables, plots=["equity"])
+
+
+def _book(report: Report) -> list[Table]:
+    """Return the tables of the book: its orders and the positions that it held."""
+    book = report.book
+    if book is None:
+        return []
+    orders = Table(
+        ["order", "count"], [[name, n] for name, n in book.orders.items()], "Orders of the window"
+    )
+    headers = ["symbol", "side", "quantity", "entry", "mark", "label", "realised", "closed by"]
+    rows: list[list[Cell]] = [
+        [
+            one.symbol,
+            "long" if one.side > 0 else "short",
+            f"{one.quantity:.6g}",
+            f"{one.entry:.6g}",
+            f"{one.mark:.6g}",
+            one.label,
+            f"{one.realised:.2f}",
+            one.exit_rule or "open",
+        ]
+        for one in book.positions
+    ]
+    return [orders, Table(headers, rows, f"Positions of the {book.book} book, newest first")]
 
 
 def chaos(report: Report) -> Section:

@@ -107,10 +107,29 @@ def _chaos(axes: Any, report: Report) -> bool:
     return bool(rows)
 
 
+def _equity(axes: Any, report: Report) -> bool:
+    if report.book is None or not report.book.equity:
+        return False
+    _line(axes, report.book.equity, "equity")
+    _shade_faults(axes, report)
+    axes.set_ylabel("equity, quote currency")
+    axes.set_xlabel("seconds of load")
+    held = axes.twinx()
+    held.step(
+        [p.t for p in report.book.open_positions],
+        [p.value for p in report.book.open_positions],
+        color="tab:orange",
+        linewidth=1,
+    )
+    held.set_ylabel("open positions")
+    return True
+
+
 _PLOTS: dict[str, Callable[[Any, Report], bool]] = {
     "throughput": _throughput,
     "latency": _latency,
     "memory": _memory,
     "lateness": _lateness,
     "chaos": _chaos,
+    "equity": _equity,
 }

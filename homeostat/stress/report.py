@@ -283,6 +283,29 @@ class IncidentFacts(Record):
     knowledge_after: int | None
 
 
+class PositionRow(Record):
+    """One position that was held in the window; `exit_rule` is empty while it is open."""
+
+    symbol: str
+    side: int
+    quantity: float
+    entry: float
+    mark: float
+    label: str
+    realised: float
+    exit_rule: str
+
+
+class BookFacts(Record):
+    """The book over the window; the series' time is in seconds of load."""
+
+    book: str
+    equity: list[Point]
+    open_positions: list[Point]
+    orders: dict[str, int] = Field(description="Orders by kind and state.")
+    positions: list[PositionRow]
+
+
 class FreshnessRow(Record):
     """One feed: whether what is stamped as new really is new."""
 
@@ -341,6 +364,7 @@ class Facts(Record):
     memory: list[MemoryRow]
     hooks: list[HookRow]
     decisions: dict[str, dict[str, int]]
+    book: BookFacts | None = None
     freshness: list[FreshnessRow]
     chaos: list[ScenarioResult]
     faults: list[FaultWindow]

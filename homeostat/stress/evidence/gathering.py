@@ -20,7 +20,16 @@ from homeostat.chaos.scenario import Proof, ScenarioResult
 from homeostat.clock import utcnow
 from homeostat.settings import Settings
 from homeostat.store.database import reading
-from homeostat.stress.evidence import cadence, components, flow, incidents, logs, throughput
+from homeostat.store.trading import PAPER
+from homeostat.stress.evidence import (
+    book,
+    cadence,
+    components,
+    flow,
+    incidents,
+    logs,
+    throughput,
+)
 from homeostat.stress.evidence.window import Window
 from homeostat.stress.plan import Plan
 from homeostat.stress.report import BootFacts, Facts, InputFacts, MemoryRow, Point
@@ -115,6 +124,7 @@ def _gather(
         memory=seen.memory,
         hooks=flow.hooks(session, around.hooks, seen.canaries),
         decisions=flow.decisions(session, window),
+        book=book.gather(session, window, PAPER),
         freshness=flow.freshness(session, run.began, now),
         chaos=seen.results,
         faults=list(window.faults),
