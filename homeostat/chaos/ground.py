@@ -71,16 +71,19 @@ class Ground:
         except ProcessControlError:
             return set()
 
-    def children(self, name: str) -> list[int]:
-        """Return the pids of the living descendants of a process of the stack."""
-        pid = self.pids().get(name)
-        return [] if pid is None else self.children_of(pid)
-
     @staticmethod
     def children_of(pid: int) -> list[int]:
         """Return the pids of the living descendants of a process."""
         try:
             return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def pool(self, name: str) -> list[int]:
+        """Return the pids of a worker's pool children, without the programs that these run."""
+        pid = self.pids().get(name)
+        try:
+            return [child.pid for child in psutil.Process(pid).children()] if pid else []
         except psutil.NoSuchProcess:
             return []
 

@@ -33,9 +33,9 @@ class KillPoolChild(Fault):
         if not started:
             raise FaultNotPossibleError(f"The victim's task did not begin within {BEGIN_S:.0f} s.")
         pid = started[-1].pid
-        if pid not in self.ground.children(self.target):
+        if pid not in self.ground.pool(self.target):
             raise FaultNotPossibleError(f"The pid {pid} is no pool child of {self.target}.")
-        pool: list[JsonValue] = [*self.ground.children(self.target)]
+        pool: list[JsonValue] = [*self.ground.pool(self.target)]
         clues: dict[str, JsonValue] = {"pool": pool}
         return Plan(victims={"child": pid}, undo=[Start(process=self.target)], key=key, clues=clues)
 
@@ -60,7 +60,7 @@ class KillPoolChild(Fault):
     def remedied(self, plan: Plan) -> Proof | None:
         """The same task began again in another process, and the pool is whole again."""
         pids = [start.pid for start in self._starts(plan.key)]
-        pool = self.ground.children(self.target)
+        pool = self.ground.pool(self.target)
         before = plan.clues["pool"]
         whole = isinstance(before, list) and len(pool) >= len(before)
         return self.proof(
