@@ -23,6 +23,9 @@ START_SECONDS = 3
 START_RETRIES = 8
 #: How long a worker may finish its tasks at a stop: the soft shutdown's 5 s and some more.
 WORKER_STOP_S = 12
+#: The fix worker's children: a playbook that watches its effect for seconds must not hold up the
+#: next analysis, which is to start within 2 s. A repair is claimed, so two never mend one failure.
+FIX_CHILDREN = 2
 CONF = "supervisord.conf"
 LOGS = "logs"
 
@@ -94,7 +97,7 @@ def processes(settings: Settings) -> list[Process]:
             600,
             "workers.beat",
         ),
-        worker("fix_worker", control.FIX, (queues.FIX_ANALYSIS,), 1),
+        worker("fix_worker", control.FIX, (queues.FIX_ANALYSIS,), FIX_CHILDREN),
         *_main_workers(settings.worker_concurrency),
     ]
     return table
