@@ -7,10 +7,10 @@ of them; what the kernels tell each other is heard on the bus.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
+from typing import TypeVar, cast
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -22,6 +22,8 @@ from homeostat.store.audit import AuditRow
 from homeostat.store.incidents import TimelineEntry
 from homeostat.store.models import async_session
 from homeostat.supervision.ports import Bus, Event
+
+T = TypeVar("T")
 
 #: A browser that reconnects after less than this misses nothing worth a page of its own.
 _MOST_A_LOOK = 100
@@ -48,14 +50,26 @@ class News:
 
 async def newest() -> Position:
     """Return the position behind everything that is there now."""
-    async with async_session() as session:
-        return await session.ask(_newest)
+    return await asked(_newest)
 
 
 async def since(position: Position) -> News:
     """Return what came after `position`, at most a hundred of each kind."""
+    return await asked(lambda reading: _since(reading, position))
+
+
+async def asked(question: Callable[[Session], T]) -> T:
+    """Ask the store; the session lives to its end although the reader goes away meanwhile.
+
+    A page that is closed cancels its stream in the middle of a query, and a session must not be
+    closed while its thread still connects.
+    """
+    return await asyncio.shield(_in_a_session(question))
+
+
+async def _in_a_session(question: Callable[[Session], T]) -> T:
     async with async_session() as session:
-        return await session.ask(lambda reading: _since(reading, position))
+        return await session.ask(question)
 
 
 class Ear:
