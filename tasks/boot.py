@@ -6,9 +6,6 @@ seconds. No transaction is open meanwhile: each component boots in one of its ow
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from homeostat.store import jobs
 from homeostat.supervision.boot import boot
 from workers.app import app
 from workers.base import HomeostatTask
@@ -21,12 +18,7 @@ SOFT_LIMIT_S, HARD_LIMIT_S = 240, 270
 @app.task(name="boot.all", bind=True, soft_time_limit=SOFT_LIMIT_S, time_limit=HARD_LIMIT_S)
 def boot_all(self: HomeostatTask, job_id: str | None = None, **_newer: object) -> None:
     """Boot every component by tier; what fails is an incident, as in `homeostat boot`."""
-    with self.unit_of_work() as session:
-        busy_for = timedelta(seconds=HARD_LIMIT_S)
-        if job_id is not None and jobs.start(session, job_id, busy_for=busy_for) is None:
-            return
-    sender = CeleryDispatcher(self.app)
-    boot(send=lambda job_ids: send_jobs(sender, job_ids))
-    with self.unit_of_work() as session:
-        if job_id is not None:
-            jobs.finish(session, job_id)
+    with self.long_job(job_id) as job:
+        if job:
+            sender = CeleryDispatcher(self.app)
+            boot(send=lambda job_ids: send_jobs(sender, job_ids))

@@ -22,10 +22,9 @@ from homeostat.incidents.lifecycle import State
 from homeostat.repair import analysis, claims, story
 from homeostat.repair.analysis import Analysis, Route
 from homeostat.repair.remedy import Cause, RemedyOutcome, cause_of
-from homeostat.store import jobs
 from homeostat.store.database import reading
 from workers.app import app
-from workers.base import HomeostatTask
+from workers.base import HomeostatTask, LongJob
 
 if TYPE_CHECKING:
     from homeostat.kernels.coding_agent import CodingAgent
@@ -35,7 +34,6 @@ ACTOR = "fix_analysis"
 #: Seconds for one analysis; a proof that runs a whole suite is the longest part of it.
 SOFT_LIMIT_S = 540
 HARD_LIMIT_S = 600
-HARD_LIMIT = timedelta(seconds=HARD_LIMIT_S)
 #: Until it is looked again at a repair that another worker holds.
 BUSY_AGAIN = timedelta(seconds=30)
 _UNDER_WAY = frozenset({State.ANALYSING, State.PROPOSED, State.APPLYING})
@@ -82,21 +80,25 @@ def analyse(
     self: AnalysisTask, incident_id: str, job_id: str | None = None, **_newer: object
 ) -> None:
     """Find a remedy: a fix that is known, a playbook, the coding agent, else a person, visibly."""
-    cause = _begin(self, incident_id, job_id)
-    if cause is None:
-        return
+    with self.long_job(job_id) as job:
+        cause = _begin(self, incident_id, job) if job else None
+        if job and cause:
+            _pursue(self, job, incident_id, cause)
+
+
+def _pursue(task: AnalysisTask, job: LongJob, incident_id: str, cause: Cause) -> None:
     with reading() as session:
         begun = claims.begun(session, lifecycle.find(session, incident_id))
         found = analysis.analyse(session, incident_id)
     if begun is not None:
         found = Analysis(Route.REPLAY, "it goes on", Path(begun.repository), begun.command)
     else:
-        _look_around(self, incident_id)
+        _look_around(task, incident_id)
     reasons: list[str] = []
     if found.route is not Route.REPLAY:
         outcome = self_healing().remedy(cause)
         if outcome.verified:
-            _end(self, incident_id, job_id, State.RESOLVED, _told(outcome))
+            _end(job, incident_id, State.RESOLVED, _told(outcome))
             return
         reasons.append(outcome.escalate_reason)
     if found.repository is None:
@@ -104,30 +106,25 @@ def analyse(
     else:
         standing = coding_agent().pursue(incident_id, found.repository, found.command)
         if standing.end == "busy":
-            _put_off(self, job_id)
+            # The worker that is at the repair will have ended it by then, or have died.
+            job.again_at = utcnow() + BUSY_AGAIN
             return
         if standing.end == "taken":
-            _end(self, incident_id, job_id, None, {})
             return
         reasons.append(standing.reason)
-    _end(self, incident_id, job_id, State.ESCALATED, {"reason": "; ".join(reasons)})
+    _end(job, incident_id, State.ESCALATED, {"reason": "; ".join(reasons)})
 
 
-def _begin(task: AnalysisTask, incident_id: str, job_id: str | None) -> Cause | None:
+def _begin(task: AnalysisTask, incident_id: str, job: LongJob) -> Cause | None:
     """Take the incident up; None where another message's analysis did, or it is over."""
     with task.unit_of_work() as session:
-        if job_id is not None and jobs.start(session, job_id, busy_for=HARD_LIMIT) is None:
-            return None
         taken = lifecycle.transition(
             session, incident_id, State.ANALYSING, actor=ACTOR, expected=(State.OPEN,)
         )
         incident = lifecycle.find(session, incident_id)
         # The job's row is open and the analysis begun: its worker died, and this one resumes.
-        if taken or (job_id is not None and incident.state in _UNDER_WAY):
-            return cause_of(incident)
-        if job_id is not None:
-            jobs.finish(session, job_id)
-        return None
+        resumed = job.id is not None and incident.state in _UNDER_WAY
+        return cause_of(incident) if taken or resumed else None
 
 
 def _look_around(task: AnalysisTask, incident_id: str) -> None:
@@ -141,28 +138,12 @@ def _told(outcome: RemedyOutcome) -> dict[str, JsonValue]:
     return {"playbook": outcome.playbook, "evidence": list(outcome.evidence)}
 
 
-def _end(
-    task: AnalysisTask,
-    incident_id: str,
-    job_id: str | None,
-    state: State | None,
-    detail: dict[str, JsonValue],
-) -> None:
-    """End the analysis, and the incident's part in it; the job ends in the same transaction."""
-    with task.unit_of_work() as session:
-        if state is not None:
-            lifecycle.transition(
-                session, incident_id, state, actor=ACTOR, expected=(State.ANALYSING,), detail=detail
-            )
-        if job_id is not None:
-            jobs.finish(session, job_id)
-
-
-def _put_off(task: AnalysisTask, job_id: str | None) -> None:
-    """Look again later whether the worker that is at the repair has ended it, or has died."""
-    with task.unit_of_work() as session:
-        if job_id is not None:
-            jobs.put_off(session, job_id, utcnow() + BUSY_AGAIN)
+def _end(job: LongJob, incident_id: str, state: State, detail: dict[str, JsonValue]) -> None:
+    """End the analysis and the incident's part in it, in one transaction."""
+    with job.ending() as session:
+        lifecycle.transition(
+            session, incident_id, state, actor=ACTOR, expected=(State.ANALYSING,), detail=detail
+        )
 
 
 @app.task(
@@ -174,15 +155,9 @@ def _put_off(task: AnalysisTask, job_id: str | None) -> None:
 )
 def watch(self: AnalysisTask, repair_id: str, job_id: str | None = None, **_newer: object) -> None:
     """Look at an applied fix once; the job's row is due again until its watch is over."""
-    with self.unit_of_work() as session:
-        if job_id is not None and jobs.start(session, job_id, busy_for=HARD_LIMIT) is None:
-            return
-    again = coding_agent().look(repair_id)
-    with self.unit_of_work() as session:
-        if job_id is not None and again is not None:
-            jobs.put_off(session, job_id, again)
-        elif job_id is not None:
-            jobs.finish(session, job_id)
+    with self.long_job(job_id) as job:
+        if job:
+            job.again_at = coding_agent().look(repair_id)
 
 
 @app.task(
@@ -196,13 +171,9 @@ def apply(
     self: AnalysisTask, repair_id: str, by: str = "", job_id: str | None = None, **_newer: object
 ) -> None:
     """Apply a fix that a person approved, or whose application a crash cut short."""
-    with self.unit_of_work() as session:
-        if job_id is not None and jobs.start(session, job_id, busy_for=HARD_LIMIT) is None:
-            return
-    coding_agent().apply(repair_id, by)
-    with self.unit_of_work() as session:
-        if job_id is not None:
-            jobs.finish(session, job_id)
+    with self.long_job(job_id) as job:
+        if job:
+            coding_agent().apply(repair_id, by)
 
 
 @app.task(
@@ -214,10 +185,6 @@ def apply(
 )
 def remedy(self: AnalysisTask, run_id: str, job_id: str | None = None, **_newer: object) -> None:
     """Carry out a remedy that was asked for outside an incident."""
-    with self.unit_of_work() as session:
-        if job_id is not None and jobs.start(session, job_id, busy_for=HARD_LIMIT) is None:
-            return
-    self_healing().carry_out(run_id)
-    with self.unit_of_work() as session:
-        if job_id is not None:
-            jobs.finish(session, job_id)
+    with self.long_job(job_id) as job:
+        if job:
+            self_healing().carry_out(run_id)

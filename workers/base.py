@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from celery import Task
@@ -30,6 +32,27 @@ log = logging.getLogger(__name__)
 
 #: What is worth trying again: the store or the broker was away for a moment.
 TRANSIENT = (StoreUnavailableError, BrokerUnavailableError, OperationalError)
+
+
+@dataclass
+class LongJob:
+    """A job at long work; its row ends with the work, or is due again where it says when."""
+
+    task: HomeostatTask
+    id: str | None
+    again_at: datetime | None = None
+    ended: bool = False
+
+    @contextmanager
+    def ending(self) -> Iterator[Session]:
+        """Open the transaction that records what came of the work, and end the row in it."""
+        with self.task.unit_of_work() as session:
+            yield session
+            if self.id is not None and self.again_at is not None:
+                jobs.put_off(session, self.id, self.again_at)
+            elif self.id is not None:
+                jobs.finish(session, self.id)
+        self.ended = True
 
 
 class HomeostatTask(Task):
@@ -93,18 +116,46 @@ class HomeostatTask(Task):
                 yield session
                 jobs.finish(session, job_id)
 
+    @contextmanager
+    def long_job(self, job_id: str | None) -> Iterator[LongJob | None]:
+        """Do work that is too long for a transaction, under a job's row that ends after it.
+
+        Until the task's hard time limit the sweeper takes the row to be at work. Gives None where
+        it has ended already. Work that raises leaves the row to `on_failure`.
+        """
+        if not self._taken_up(job_id):
+            yield None
+            return
+        job = LongJob(self, job_id)
+        yield job
+        if not job.ended:
+            with job.ending():
+                pass
+
+    def _taken_up(self, job_id: str | None) -> bool:
+        if job_id is None:
+            return True
+        busy_for = timedelta(seconds=self.time_limit or self.app.conf.task_time_limit)
+        with self.unit_of_work() as session:
+            return jobs.start(session, job_id, busy_for=busy_for) is not None
+
     def on_success(
         self, retval: object, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         """Enter a tick of the timetable in the ledger; a check has entered its own."""
         del retval, task_id, args
-        if "entry" in kwargs and "due_at" in kwargs and not self.component:
-            try:
-                with transaction() as session:
+        if "entry" not in kwargs or "due_at" not in kwargs:
+            return
+        try:
+            with transaction() as session:
+                if not self.component:
                     record_upkeep(session, str(self.name), kwargs)
-            except Exception:
-                # The work is done; that its row is missing is shown as a missed tick.
-                log.exception("The tick of %s could not be entered", self.name)
+                # A tick that is caught up is a job, whose task knows ticks only.
+                if kwargs.get("catch_up") and (job_id := kwargs.get("job_id")):
+                    jobs.finish(session, str(job_id))
+        except Exception:
+            # The work is done; that its row is missing is shown as a missed tick.
+            log.exception("The tick of %s could not be entered", self.name)
 
     def on_failure(
         self,
