@@ -11,17 +11,16 @@ from datetime import datetime
 from pathlib import Path
 
 from pydantic import JsonValue
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from homeostat import registry
-from homeostat.clock import utcnow
 from homeostat.incidents import surroundings
 from homeostat.incidents.bundle import Content, finish, fitted, guarded
 from homeostat.settings import settings
+from homeostat.store import jobs
 from homeostat.store.checks import CheckRun, Lease
 from homeostat.store.incidents import Bundle, Incident
-from homeostat.store.jobs import OPEN_STATES, Job
 
 LAST_RUNS = 5
 RELATED = 10
@@ -76,16 +75,10 @@ def _spec(name: str) -> JsonValue:
 
 
 def _queues(session: Session) -> JsonValue:
-    """Return the open jobs per queue: how many, and how long the oldest has waited."""
-    now = utcnow()
-    rows = session.execute(
-        select(Job.queue, func.count(), func.min(Job.created_at))
-        .where(Job.state.in_(OPEN_STATES))
-        .group_by(Job.queue)
-    )
+    """Return the jobs that wait per queue: how many, and how long the oldest has waited."""
     return {
-        queue: {"open": int(count), "oldest_s": round((now - oldest).total_seconds(), 1)}
-        for queue, count, oldest in rows
+        queue: {"waiting": found.count, "oldest_s": round(found.oldest_s, 1)}
+        for queue, found in jobs.waiting(session).items()
     }
 
 

@@ -36,6 +36,13 @@ class Backlog(NamedTuple):
     again: bool
 
 
+class Waiting(NamedTuple):
+    """Jobs of one queue that wait: how many, and for how many seconds the oldest has."""
+
+    count: int
+    oldest_s: float
+
+
 class JobState(StrEnum):
     """Where a job stands; DONE, FAILED and QUARANTINED are ends."""
 
@@ -65,6 +72,8 @@ class Job(Base):
     sends: Mapped[int] = mapped_column(default=0)
     send_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    #: From when on it is to be done: its making, or later; a worker before this column leaves none.
+    wanted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     error: Mapped[str | None]
@@ -103,6 +112,7 @@ def enqueue(
             sends=0,
             send_at=due_at or now,
             created_at=now,
+            wanted_at=due_at or now,
         )
         .on_conflict_do_nothing(index_elements=["natural_key"])
         .returning(Job.id)
@@ -119,7 +129,7 @@ def put_off(session: Session, job_id: str, until: datetime) -> bool:
     statement = (
         update(Job)
         .where(Job.id == job_id, Job.state.in_(OPEN_STATES))
-        .values(state=JobState.PENDING, sends=0, send_at=until)
+        .values(state=JobState.PENDING, sends=0, send_at=until, wanted_at=until)
     )
     return _changed(session, statement)
 
@@ -211,6 +221,30 @@ def finish(session: Session, job_id: str, *, error: str | None = None) -> bool:
         )
     )
     return _changed(session, statement)
+
+
+def wanted_since() -> Any:  # a SELECT's column
+    """Return the column that says from when on a job is to be done."""
+    return func.coalesce(Job.wanted_at, Job.created_at)
+
+
+def waiting(session: Session) -> dict[str, Waiting]:
+    """Return queue → the jobs that nobody has taken up though they are wanted by now.
+
+    What is wanted later is not waited for, and neither is what a worker is at.
+    """
+    now = utcnow()
+    since = wanted_since()
+    statement = (
+        select(Job.queue, func.count(), func.min(since))
+        .where(Job.state.in_(OPEN_STATES), since <= now)
+        .where(Job.started_at.is_(None) | (Job.started_at < since))
+        .group_by(Job.queue)
+    )
+    return {
+        queue: Waiting(int(count), (now - oldest).total_seconds())
+        for queue, count, oldest in session.execute(statement)
+    }
 
 
 def counts(session: Session) -> dict[str, int]:

@@ -165,3 +165,34 @@ def test_the_most_urgent_job_is_due_first() -> None:
 
     with reading() as session:
         assert [row.priority for row in jobs.due(session, limit=10)] == [10, 5, 1]
+
+
+def test_only_what_nobody_has_taken_up_yet_is_waited_for() -> None:
+    with transaction() as session:
+        later = utcnow() + timedelta(hours=1)
+        jobs.enqueue(session, "stress.effect", {}, queue="chaos")
+        jobs.enqueue(session, "stress.effect", {}, queue="trade", due_at=later)
+        taken = jobs.enqueue(session, "stress.effect", {}, queue="upkeep")
+        again = jobs.enqueue(session, "stress.effect", {}, queue="checks")
+        assert taken is not None
+        assert again is not None
+        jobs.start(session, taken)
+        jobs.start(session, again)
+        jobs.put_off(session, again, utcnow())
+
+    with reading() as session:
+        found = jobs.waiting(session)
+
+    assert {queue: waits.count for queue, waits in found.items()} == {"chaos": 1, "checks": 1}
+
+
+def test_a_job_put_off_waits_from_the_time_it_was_put_off_to() -> None:
+    job_id = add()
+    with transaction() as session:
+        row = session.get(Job, job_id)
+        assert row is not None
+        row.created_at -= timedelta(hours=1)
+        jobs.put_off(session, row.id, utcnow() - timedelta(seconds=5))
+
+    with reading() as session:
+        assert jobs.waiting(session)["chaos"].oldest_s == pytest.approx(5, abs=4)

@@ -7,17 +7,15 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 import psutil
 from redis import RedisError
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from homeostat.clock import utcnow
 from homeostat.errors import BrokerUnavailableError
 from homeostat.settings import Settings
-from homeostat.store.jobs import OPEN_STATES, Job
+from homeostat.store import jobs
 from homeostat.supervision import depths, poison
 from homeostat.supervision.processes import (
     ProcessControlError,
@@ -136,7 +134,7 @@ def _queues_of_another_broker(unmeasured: dict[str, str]) -> Figures:
 
 
 def of_database(session: Session, settings: Settings) -> Figures:
-    """Measure the database: answer time, size, and the oldest open job of each queue."""
+    """Measure the database: answer time, size, and how long each queue has kept a job waiting."""
     start = time.perf_counter()
     session.execute(text("SELECT 1"))
     figures: Figures = {("database", "ping_s"): time.perf_counter() - start}
@@ -147,12 +145,6 @@ def of_database(session: Session, settings: Settings) -> Figures:
     else:
         size = session.execute(text("SELECT pg_database_size(current_database())")).scalar_one()
         figures["database", "size_bytes"] = float(size)
-    now = utcnow()
-    rows = session.execute(
-        select(Job.queue, func.min(Job.created_at))
-        .where(Job.state.in_(OPEN_STATES))
-        .group_by(Job.queue)
-    )
-    for queue, oldest in rows:
-        figures[f"queue:{queue}", "oldest_s"] = (now - oldest) / timedelta(seconds=1)
+    for queue, found in jobs.waiting(session).items():
+        figures[f"queue:{queue}", "oldest_s"] = found.oldest_s
     return figures

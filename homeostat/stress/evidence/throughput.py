@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from homeostat.chaos.load import Ledger, Line, Told
-from homeostat.store import effects
+from homeostat.store import effects, jobs
 from homeostat.store.checks import CheckRun
 from homeostat.store.jobs import Job
 from homeostat.stress.evidence.window import Window, quantiles
@@ -118,16 +118,17 @@ def _check_seconds(session: Session, window: Window) -> list[float]:
 
 
 def _queue_wait(session: Session, window: Window, queue: str) -> list[float]:
-    statement = select(Job.created_at, Job.started_at).where(
+    wanted = jobs.wanted_since()
+    statement = select(wanted, Job.started_at).where(
         Job.queue == queue,
-        Job.created_at >= window.start,
-        Job.created_at < window.end,
-        Job.started_at.is_not(None),
+        wanted >= window.start,
+        wanted < window.end,
+        Job.started_at >= wanted,
     )
     return [
-        (started - created).total_seconds() * 1000
-        for created, started in session.execute(statement)
-        if started is not None and not window.fault_at(created)
+        (started - since).total_seconds() * 1000
+        for since, started in session.execute(statement)
+        if not window.fault_at(since)
     ]
 
 

@@ -111,7 +111,7 @@ def test_the_bundle_tells_the_background(monkeypatch: pytest.MonkeyPatch) -> Non
         assert content["component"]["spec"]["name"] == "scheduler"
         assert content["changed"]["settings"] == {"worker_concurrency": [before, 7]}
         assert [other["id"] for other in content["related"]] == [first.id]
-        assert content["queues"]["fix_analysis"]["open"] == 1
+        assert content["queues"]["fix_analysis"]["waiting"] == 1
         assert background.enrich(session, incident, background.look_around())
         enriched = session.get_one(Bundle, (incident.id, 1)).content
     assert enriched["packages"]["celery"]
