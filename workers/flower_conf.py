@@ -11,6 +11,6 @@ from workers.flower_auth import credentials as _credentials
 address = "127.0.0.1"
 port = _settings().flower_port or 5555
 basic_auth = [":".join(_credentials(_settings().ensure_state_dir()))]
-# Its table of tasks grows until it is full, some 2 MB a minute: a long table looks like a leak.
-max_tasks = 2_000
+# Its table of tasks grows by some 7 kB a task until it is full: a long table looks like a leak.
+max_tasks = 1_000
 purge_offline_workers = 60

@@ -1,8 +1,9 @@
 """A leak is a slope, not a threshold: robust trends over noisy samples.
 
 A series leaks where it grows (Theil–Sen slope above a floor), where that growth is no accident of
-noise (Mann–Kendall test), and where even its low points rise: the last fifth of the window lies
-wholly above the first. The last condition clears a sawtooth, which always comes down again.
+noise (Mann–Kendall test), where even its low points rise (the last fifth of the window lies wholly
+above the first), and where it goes on: its last third grows too. A sawtooth always comes down
+again, and a table or a cache that fills levels off; neither is a leak.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def leak_per_minute(
         return None
     part = max(2, len(values) // _PARTS)
     rises = min(values[-part:]) > max(values[:part])
-    return slope if rises and not _falls_back(values, slope, samples) else None
+    goes_on = slope_per_minute(samples[-(len(samples) // 3) :]) >= least / 2
+    return slope if rises and goes_on and not _falls_back(values, slope, samples) else None
 
 
 def _falls_back(values: Sequence[float], slope: float, samples: Sequence[Sample]) -> bool:

@@ -40,6 +40,13 @@ def test_a_sawtooth_is_no_leak(period: float, phase: float, height: float) -> No
     assert leak_per_minute(shape) is None
 
 
+@pytest.mark.parametrize("full_after", [3.0, 4.0, 5.0, 6.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_table_that_fills_and_then_is_full_is_no_leak(full_after: float, seed: int) -> None:
+    shape = samples(lambda m: 2.0 * min(m, full_after), 0.05, seed)
+    assert leak_per_minute(shape) is None
+
+
 @pytest.mark.parametrize("seed", range(50))
 def test_noise_alone_is_no_leak(seed: int) -> None:
     assert leak_per_minute(samples(lambda _minute: 0.0, 3.0, seed)) is None
