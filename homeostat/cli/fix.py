@@ -25,13 +25,6 @@ KnowledgePath = Annotated[
 ]
 #: Exit codes of `fix run`, besides 0 for a proven patch.
 NONE_FOUND, REFUSED = 3, 4
-#: What a command that cannot be mended says by its end, by what stands in it and how it ended.
-_UNUSABLE = (
-    ("", "exit status 127 ", "Its program is not found in the sandbox; check the command."),
-    ("pytest", "exit status 4 ", "pytest does not find what it is to run; check the path."),
-    ("pytest", "exit status 5 ", "pytest finds no test; give a command that runs one."),
-    ("", "exit status ", "It shows no Python exception to go by; give a command that raises one."),
-)
 #: Of `fix approve` and `fix revert`: a file has changed since, so nothing was written.
 NOT_APPLIED = 75
 
@@ -72,6 +65,7 @@ def run(
     output: Output = Format.TEXT,
 ) -> None:
     """Localise, patch and prove; exit 0: proven, 3: nothing found, 4: candidates were refused."""
+    from homeostat.repair import hints
     from homeostat.repair.agent import Apply, Options, Status, fix
     from homeostat.repair.proof.prover import Depth
     from homeostat.settings import settings
@@ -90,7 +84,12 @@ def run(
         typer.echo(json.dumps(shown, indent=2))
     else:
         _tell(shown)
-    if why := _why_nothing(outcome.status, command, outcome.failure):
+    why = ""
+    if outcome.status is Status.HEALTHY:
+        why = hints.HEALTHY
+    elif outcome.status is Status.NONE_FOUND:
+        why = hints.why_nothing(repository.resolve(), command, outcome.failure)
+    if why:
         typer.echo(f"homeostat: {why}", err=True)
     if outcome.status in {Status.NONE_FOUND, Status.HEALTHY}:
         raise typer.Exit(NONE_FOUND)
@@ -113,17 +112,6 @@ def _refuse_unreadable(command: str) -> None:
         ) from None
     if not words:
         raise UnreadableCommandError("The command is empty; give the command that fails.")
-
-
-def _why_nothing(status: str, command: str, failure: str) -> str:
-    """Return what to do where the command itself leaves nothing to mend, empty where it does."""
-    if status == "healthy":
-        return "The command does not fail, so there is nothing to mend."
-    if status != "none_found":
-        return ""
-    return next(
-        (why for word, end, why in _UNUSABLE if word in command and failure.startswith(end)), ""
-    )
 
 
 def _tell(shown: dict[str, Any]) -> None:

@@ -99,7 +99,9 @@ def test_where_all_candidates_were_refused_it_ends_with_4_and_says_why(
     [
         ("nosuchprogram --x", 3, "Its program is not found in the sandbox"),
         ("python -m pytest -x tests/test_none.py", 3, "pytest does not find what it is to run"),
+        ("python -m pytest --no-such", 3, "or an option's plugin is missing"),
         ("python -m pytest -x shop", 3, "pytest finds no test"),
+        ("python -c 'import shopkeeper'", 3, "shopkeeper is not installed for"),
         ("python nofile.py", 3, "It shows no Python exception to go by"),
         ("python -c 'import shop'", 3, "does not fail, so there is nothing to mend"),
         ("python 'unbalanced", 64, "check its quotes"),
@@ -114,6 +116,15 @@ def test_a_command_that_is_of_no_use_is_one_clear_sentence(
     assert sentence in err
     assert "Traceback" not in err
     assert err.strip().count("\n") == 0
+
+
+def test_a_package_that_is_not_on_the_path_is_named_with_its_folder(
+    door: Door, make_repository: MakeRepository
+) -> None:
+    repository = make_repository({"src/basket/__init__.py": ""})
+    code, _, err = door(repository, command="python -c 'import basket.lid'")
+    assert code == 3
+    assert "basket lies in src/, which the command does not look into; set PYTHONPATH=src" in err
 
 
 def test_a_folder_that_is_no_repository_is_one_clear_sentence(door: Door, tmp_path: Path) -> None:

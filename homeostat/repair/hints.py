@@ -1,0 +1,69 @@
+"""What to do where a command left nothing to mend: one sentence for whoever gave it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from homeostat.repair.sandbox import find_interpreter
+
+#: By what stands in the command and how it ended.
+_UNUSABLE = (
+    ("", "exit status 127 ", "Its program is not found in the sandbox; check the command."),
+    (
+        "pytest",
+        "exit status 4 ",
+        "pytest does not find what it is to run, or an option's plugin is missing; check both.",
+    ),
+    ("pytest", "exit status 5 ", "pytest finds no test; give a command that runs one."),
+    ("", "exit status ", "It shows no Python exception to go by; give a command that raises one."),
+)
+_NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '(?P<name>\w+)")
+_NOT_LOOKED_INTO = {".git", ".venv", "venv", "node_modules", "build", "dist", "__pycache__"}
+#: Levels below the repository at which a package is looked for.
+_DEPTH = 3
+
+HEALTHY = "The command does not fail, so there is nothing to mend."
+
+
+def why_nothing(repository: Path, command: str, failure: str) -> str:
+    """Return what to do about a failure (its headline) for which no candidate was found.
+
+    Empty where nothing better can be said than the failure itself.
+    """
+    missing = _NO_MODULE.match(failure)
+    if missing:
+        return _missing(repository, command, missing["name"])
+    return next(
+        (why for word, end, why in _UNUSABLE if word in command and failure.startswith(end)), ""
+    )
+
+
+def _missing(repository: Path, command: str, name: str) -> str:
+    """Tell a package that is not on the path from one that is not installed."""
+    folder = next((found for found in _folders(repository, _DEPTH) if _holds(found, name)), None)
+    if folder == repository:
+        return ""
+    if folder is not None:
+        shown = folder.relative_to(repository).as_posix()
+        return (
+            f"{name} lies in {shown}/, which the command does not look into; "
+            f"set PYTHONPATH={shown} or install the repository."
+        )
+    interpreter = find_interpreter(command, repository)
+    if name in interpreter.stdlib or interpreter.has_module(name):
+        return ""
+    return f"{name} is not installed for {interpreter.executable}; install what the tests require."
+
+
+def _folders(folder: Path, depth: int) -> Iterator[Path]:
+    yield folder
+    if depth:
+        for inside in sorted(folder.iterdir()):
+            if inside.is_dir() and not inside.is_symlink() and inside.name not in _NOT_LOOKED_INTO:
+                yield from _folders(inside, depth - 1)
+
+
+def _holds(folder: Path, name: str) -> bool:
+    return (folder / name / "__init__.py").is_file() or (folder / f"{name}.py").is_file()
