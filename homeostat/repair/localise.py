@@ -23,6 +23,8 @@ _RULES: tuple[tuple[str, Kind, str], ...] = (
      r"cannot import name '(?P<name>\w+)' from partially initialized module '(?P<subject>[\w.]+)'"),
     ("ImportError", Kind.CANNOT_IMPORT,
      r"cannot import name '(?P<name>\w+)' from '(?P<subject>[\w.]+)'"),
+    ("ImportError", Kind.NO_PACKAGE,
+     r"attempted relative import (?P<name>beyond top-level package|with no known parent package)"),
     ("ModuleNotFoundError", Kind.NO_MODULE, r"No module named '(?P<name>[\w.]+)'"),
     ("AttributeError", Kind.CIRCULAR,
      r"partially initialized module '(?P<subject>[\w.]+)' (?:from '[^']*' )?has no attribute '(?P<name>\w+)'"),

@@ -17,6 +17,7 @@ class Kind(StrEnum):
     CANNOT_IMPORT = "cannot_import"
     CIRCULAR = "circular"
     NO_MODULE = "no_module"
+    NO_PACKAGE = "no_package"
     NO_ATTRIBUTE = "no_attribute"
     UNDEFINED_NAME = "undefined_name"
     NONE_VALUE = "none_value"

@@ -23,6 +23,7 @@ from homeostat.repair.strategies import (
     guards,
     installed_package,
     language_model,
+    missing_none_guard,
     moved_module,
     renamed_definition,
     renamed_parameter,
@@ -42,6 +43,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     deleted_init,
     circular_import,
     configuration_drift,
+    missing_none_guard,
     guards,
     installed_package,
 )

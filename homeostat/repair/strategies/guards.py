@@ -1,33 +1,45 @@
-"""Guards: None where a value is needed, a missing key, a length. Proposals; a person decides."""
+"""Guards: a missing key, a length. Proposals; a person decides."""
 
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 
 from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.functions import parses
-from homeostat.repair.evidence import all_arguments, is_test
+from homeostat.repair.evidence import is_test
+from homeostat.repair.parsed import Parsed
+from homeostat.repair.strategies.missing_none_guard import innermost_statement
 from homeostat.repair.symptom import Kind, Symptom
 
 _ONLY_A_PROPOSAL = "a guard changes what the function means, so a person decides"
+#: Functions on the way in which the key may have been read, innermost first.
+_MOST_FRAMES = 3
+_MOST_SUBSCRIPTS = 3
 
 
 def candidates(case: Case) -> Iterator[Candidate]:
-    """Yield a guard at the failing statement."""
+    """Yield a guard at the failing statement, and at the calls that led to it."""
     for symptom in case.symptoms:
-        frame = symptom.frame
-        if frame is None or frame.path is None or is_test(frame.path):
-            continue
-        if symptom.kind is Kind.MISSING_KEY:
-            yield from _missing_key(case, symptom, frame.path, frame.line)
-        elif symptom.kind is Kind.NONE_VALUE:
-            yield from _none(case, frame.path, frame.line)
-        elif symptom.kind is Kind.LENGTH:
-            yield from _length(case, symptom, frame.path, frame.line)
+        places = [
+            (frame.path, frame.line)
+            for frame in reversed(symptom.fault.own_frames)
+            if frame.path is not None
+        ][:_MOST_FRAMES]
+        for depth, (path, line) in enumerate(places):
+            if is_test(path):
+                continue
+            if symptom.kind is Kind.MISSING_KEY:
+                yield from _missing_key(case, symptom, path, line, depth)
+            elif symptom.kind is Kind.LENGTH and depth == 0:
+                yield from _length(case, symptom, path, line)
 
 
-def _missing_key(case: Case, symptom: Symptom, path: str, line: int) -> Iterator[Candidate]:
+def _missing_key(
+    case: Case, symptom: Symptom, path: str, line: int, depth: int
+) -> Iterator[Candidate]:
+    """Read the key with get(): with no default, and with those that others give."""
     parsed = case.index.parsed(path)
     if parsed is None:
         return
@@ -44,21 +56,33 @@ def _missing_key(case: Case, symptom: Symptom, path: str, line: int) -> Iterator
         for node in wanted
         if isinstance(node.slice, ast.Constant) and repr(node.slice.value) == symptom.name
     ]
-    for node in (exact or wanted)[:2]:
-        text = _spliced(
-            case.tree.text(path), node, f"{_source(case, path, node.value)}.get("
-            f"{_source(case, path, node.slice)})",
-        )  # fmt: skip
-        if text is not None and parses(text):
-            yield Candidate(
-                strategy="guards",
-                defect=DefectClass.MISSING_KEY,
-                title=f"Read the key {symptom.name} in {path} with get().",
-                changes={path: text},
-                score=0.4,
-                waits_because=_ONLY_A_PROPOSAL,
-                parameters={"path": path, "key": symptom.name},
-            )
+    for node in (exact or wanted)[:_MOST_SUBSCRIPTS]:
+        owner, key = _source(case, path, node.value), _source(case, path, node.slice)
+        for rank, default in enumerate(["", *_defaults(parsed, ast.unparse(node.slice))]):
+            given = f"{key}, {default}" if default else key
+            text = _spliced(case.tree.text(path), node, f"{owner}.get({given})")
+            if text is not None and parses(text):
+                yield Candidate(
+                    strategy="guards",
+                    defect=DefectClass.MISSING_KEY,
+                    title=f"Read the key {symptom.name} in {path} with {owner}.get({given}).",
+                    changes={path: text},
+                    score=0.4 - 0.03 * rank - 0.1 * depth,
+                    waits_because=_ONLY_A_PROPOSAL,
+                    parameters={"path": path, "key": symptom.name},
+                )
+
+
+def _defaults(parsed: Parsed, key: str) -> list[str]:
+    """Return the defaults that a file gives to `get`: for this key first, then the commonest."""
+    same: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    for call in parsed.calls:
+        if call.name == "get" and len(call.node.args) == 2:
+            kept = same if ast.unparse(call.node.args[0]) == key else others
+            kept[ast.unparse(call.node.args[1])] += 1
+    found = [value for counts in (same, others) for value, _ in counts.most_common(2)]
+    return [value for value in dict.fromkeys(found) if value != "None"]
 
 
 def _source(case: Case, path: str, node: ast.expr) -> str:
@@ -75,42 +99,10 @@ def _spliced(text: str, node: ast.expr, new: str) -> str | None:
     return "".join(lines)
 
 
-def _none(case: Case, path: str, line: int) -> Iterator[Candidate]:
-    """Guard each parameter with a None default that the failing line uses, before that line."""
-    around = case.index.enclosing(path, line)
-    parsed = case.index.parsed(path)
-    if around is None or around.function is None or parsed is None:
-        return
-    statement = _statement(around.function, line)
-    if statement is None:
-        return
-    read = {
-        node.id
-        for node in ast.walk(statement)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-    }
-    parameters = {item.arg for item in all_arguments(around.function.args)} - {"self", "cls"}
-    for name in sorted(read & parameters) or sorted(read)[:3]:
-        lines = case.tree.text(path).splitlines(keepends=True)
-        indent = " " * statement.col_offset
-        lines.insert(statement.lineno - 1, f"{indent}if {name} is None:\n{indent}    return None\n")
-        text = "".join(lines)
-        if parses(text):
-            yield Candidate(
-                strategy="guards",
-                defect=DefectClass.MISSING_NONE_GUARD,
-                title=f"Return None from {around.qualname} where {name} is None.",
-                changes={path: text},
-                score=0.3,
-                waits_because=_ONLY_A_PROPOSAL,
-                parameters={"path": path, "function": around.qualname, "name": name},
-            )
-
-
 def _length(case: Case, symptom: Symptom, path: str, line: int) -> Iterator[Candidate]:
     """Take what is too much into `*_`; return None where a sequence is too short to be read."""
     around = case.index.enclosing(path, line)
-    statement = _statement(around.function, line) if around and around.function else None
+    statement = innermost_statement(around.function, line) if around and around.function else None
     if around is None or statement is None:
         return
     text = case.tree.text(path)
@@ -148,15 +140,3 @@ def _length_guard(path: str, text: str | None, title: str) -> Iterator[Candidate
             waits_because=_ONLY_A_PROPOSAL,
             parameters={"path": path},
         )
-
-
-def _statement(function: ast.AST, line: int) -> ast.stmt | None:
-    """Return the innermost simple statement at a line."""
-    found = [
-        node
-        for node in ast.walk(function)
-        if isinstance(node, ast.stmt)
-        and node is not function
-        and node.lineno <= line <= (node.end_lineno or node.lineno)
-    ]
-    return max(found, key=lambda node: node.lineno, default=None)

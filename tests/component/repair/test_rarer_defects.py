@@ -36,6 +36,31 @@ CASES: dict[str, tuple[dict[str, str], str, str]] = {
         "from shop import first\nassert first(['Ann', 'quick', 3]) == 'Ann'\n",
         "+    name, note, *_ = pair",
     ),
+    "a guard that a sibling has": (
+        {"shop.py": "def total(prices, places=None):\n    if places is None:\n        places = 2\n    return round(sum(prices), places)\n\n\ndef double(prices, places=None):\n    return round(2 * sum(prices), places + 0)\n"},
+        "from shop import double\nassert double([0.125]) == 0.25\n",
+        "+        places = 2",
+    ),
+    "a value that may be left out and is gone through": (
+        {"shop.py": "def names(found=None):\n    return [name.upper() for name in found]\n"},
+        "from shop import names\nassert names() == []\n",
+        "+        found = ()",
+    ),
+    "a value that is handed on to where it is needed": (
+        {"shop.py": "def _upper(name):\n    return name.upper()\n\n\ndef label(name=None):\n    return _upper(name)\n\n\ndef length(name=None):\n    if name is None:\n        name = 'ANN'\n    return len(name)\n"},
+        "from shop import label\nassert label() == 'ANN'\n",
+        "+        name = 'ANN'",
+    ),
+    "a key that others read with a default": (
+        {"shop.py": "def most(order):\n    return order.get('limit', 3)\n\n\ndef least(order):\n    return order['limit']\n"},
+        "from shop import least\nassert least({}) == 3\n",
+        "+    return order.get('limit', 3)",
+    ),
+    "a parameter whose place among others is not known": (
+        {"shop.py": "class Order:\n    def __init__(self, name, size=1):\n        self.name = name\n        self.size = size\n        self.note = None\n"},
+        "from shop import Order\nassert Order('Ann', note='quick').note == 'quick'\n",
+        "+        self.note = note",
+    ),
     "a key renamed in a configuration": (
         {
             "shop.py": "import json\n\n\ndef limit():\n    with open('shop.json') as file:\n        return json.load(file)['limit']\n",
@@ -89,3 +114,19 @@ def test_a_renamed_parameter_is_found_where_its_keyword_was_handed_on(tmp_path: 
     assert outcome.status is Status.PROPOSED
     assert outcome.chosen is not None
     assert "+    def __init__(self, hours=1, **rest):" in outcome.chosen.diff
+
+
+def test_a_package_file_that_only_its_own_tests_miss_is_written_anew(tmp_path: Path) -> None:
+    files = {
+        "shop/prices.py": "def total(prices):\n    return sum(prices)\n",
+        "shop/tests/__init__.py": "",
+        "shop/tests/test_prices.py": (
+            "from ..prices import total\n\n\ndef test_total():\n    assert total([1, 2]) == 3\n"
+        ),
+    }
+    folder = repository(tmp_path, files, "")
+    command = "python -m pytest -x shop/tests/test_prices.py"
+    outcome = fix(folder, command, Options(apply=Apply.POLICY))
+    assert outcome.chosen is not None, [item.proof.refusal for item in outcome.refused]
+    assert list(outcome.chosen.candidate.changes) == ["shop/__init__.py"]
+    assert outcome.status is Status.WAITING
