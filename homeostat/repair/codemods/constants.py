@@ -17,12 +17,17 @@ _MOST_PLAIN = 3
 
 @dataclass(frozen=True)
 class Trace:
-    """The places of one constant in a function; `score` says how odd it is that it stands there."""
+    """The places of one constant in a function; `score` says how odd it is that it stands there.
+
+    It is `certain` where each place of that constant in the function is one at which nobody
+    writes a constant: a condition, or the parameter's own name in a call or an attribute.
+    """
 
     value: str
     nodes: tuple[ast.Constant, ...]
     score: float
     words: str
+    certain: bool = False
 
 
 def traces_of(function: FunctionNode, name: str, given: set[type]) -> list[Trace]:
@@ -35,6 +40,7 @@ def traces_of(function: FunctionNode, name: str, given: set[type]) -> list[Trace
         if node.value is None or not given or type(node.value) in given:
             every.setdefault(ast.unparse(node), []).append(node)
     conditions = {id(node) for node in _conditions(function)}
+    certain = {id(node) for node in _never_written(function, name)}
     keywords = {
         id(item.value)
         for node in ast.walk(function)
@@ -63,7 +69,8 @@ def traces_of(function: FunctionNode, name: str, given: set[type]) -> list[Trace
             found.append(Trace(value, tuple(sure), 0.85, "where a constant is odd"))
         if sure:
             whole = 0.87 if len(likely) == len(nodes) else 0.8
-            found.append(Trace(value, tuple(nodes), whole, f"at each {value}"))
+            every_one = all(id(node) in certain for node in nodes)
+            found.append(Trace(value, tuple(nodes), whole, f"at each {value}", every_one))
         elif len(nodes) <= _MOST_PLAIN:
             found.append(Trace(value, tuple(nodes), 0.4 / len(nodes), f"at each {value}"))
     return sorted(found, key=lambda item: -item.score)
@@ -101,6 +108,23 @@ def _conditions(function: FunctionNode) -> Iterator[ast.expr]:
             yield node.iter
         elif isinstance(node, ast.Call):
             yield node.func
+
+
+def _never_written(function: FunctionNode, name: str) -> Iterator[ast.expr]:
+    """Yield what is decided by itself, and what is given or kept under the parameter's own name."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.If | ast.IfExp):
+            yield from _sides(node.test)
+        elif isinstance(node, ast.BoolOp):
+            yield from node.values[:-1]
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            yield node.operand
+        elif isinstance(node, ast.Call):
+            yield from (item.value for item in node.keywords if item.arg == name)
+        elif isinstance(node, ast.Assign):
+            target = node.targets[0]
+            if isinstance(target, ast.Attribute) and target.attr.strip("_") == name.strip("_"):
+                yield node.value
 
 
 def _sides(test: ast.expr) -> Iterator[ast.expr]:

@@ -148,15 +148,16 @@ def set_default(source: str, qualname: str, name: str, default: str) -> str | No
 
 @dataclass(frozen=True)
 class NewParameter:
-    """A parameter to add: keyword-only where the function has such, else after the last one."""
+    """A parameter to add: before the one named, keyword-only where there are such, else last."""
 
     name: str
     default: str
     annotation: str = ""
+    before: str = ""
 
 
 def add_parameter(source: str, qualname: str, new: NewParameter) -> str | None:
-    """Add a parameter with a default at the end of the signature."""
+    """Add a parameter with a default, at the end of the signature where no place is named."""
     param = cst.Param(
         name=cst.Name(new.name),
         annotation=cst.Annotation(cst.parse_expression(new.annotation)) if new.annotation else None,
@@ -166,6 +167,17 @@ def add_parameter(source: str, qualname: str, new: NewParameter) -> str | None:
 
     def edit(node: cst.FunctionDef) -> cst.FunctionDef:
         params = node.params
+        names = [item.name.value for item in _all_parameters(params)]
+        if new.name in names:
+            # An overload has kept it.
+            return node
+        names = [item.name.value for item in params.params]
+        if new.before in names:
+            at = names.index(new.before)
+            between = cst.Comma(whitespace_after=_after(params.params, at))
+            spaced = param.with_changes(comma=between)
+            group = [*params.params[:at], spaced, *params.params[at:]]
+            return node.with_changes(params=params.with_changes(params=group))
         if params.kwonly_params:
             return node.with_changes(
                 params=params.with_changes(kwonly_params=_appended(params.kwonly_params, param))
@@ -182,6 +194,12 @@ def _double_quoted(value: str) -> str:
     if len(value) >= 2 and value[0] == value[-1] == "'" and '"' not in value and "\\" not in value:
         return f'"{value[1:-1]}"'
     return value
+
+
+def _after(group: Sequence[cst.Param], at: int) -> cst.BaseParenthesizableWhitespace:
+    """Return the space that follows a parameter's comma, as its neighbour has it."""
+    comma = group[at - 1].comma if at else cst.MaybeSentinel.DEFAULT
+    return comma.whitespace_after if isinstance(comma, cst.Comma) else cst.SimpleWhitespace(" ")
 
 
 def _appended(group: Sequence[cst.Param], param: cst.Param) -> list[cst.Param]:

@@ -45,7 +45,7 @@ def _classes(case: Case, symptom: Symptom) -> list[Definition]:
 
 def _is_data_class(node: ast.ClassDef) -> bool:
     decorators = {ast.unparse(item).partition("(")[0] for item in node.decorator_list}
-    return bool(decorators & {"dataclass", "dataclasses.dataclass"})
+    return bool(decorators & {"dataclass", "dataclasses.dataclass"}) and not _has_init(node)
 
 
 def _has_init(node: ast.ClassDef) -> bool:

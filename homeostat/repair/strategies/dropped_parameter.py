@@ -14,12 +14,15 @@ from homeostat.repair.codemods.constants import read_instead, traces_of
 from homeostat.repair.codemods.functions import NewParameter, add_parameter, parses
 from homeostat.repair.codemods.siblings import Sink, carry_on, sinks_of
 from homeostat.repair.evidence import callers, documented, free_uses, keyword_votes, parameter_names
-from homeostat.repair.index import Definition
+from homeostat.repair.index import Definition, FunctionNode
+from homeostat.repair.parameter_place import before_which, is_told
 from homeostat.repair.strategies.dropped_default import default_guesses
 from homeostat.repair.symptom import Kind, Symptom
 
 #: Places that are tried for the use of a parameter whose constant stands in several.
 _MOST_TRACES = 6
+#: Who leaves the parameter out gets what he gets now, whatever else is wrong.
+_CONSERVATIVE = "a constant that stands where only the parameter can have stood"
 
 
 def candidates(case: Case) -> Iterator[Candidate]:
@@ -130,9 +133,12 @@ def _add(case: Case, callee: Definition, name: str) -> Iterator[Candidate]:
     if not free_uses(function, name):
         yield from _read_instead(case, callee, name)
     guesses = default_guesses(case, callee, name)
+    before = before_which(case.index, callee, name, _reads(function, name))
     for value, confidence, why in guesses[:3]:
         added = add_parameter(
-            text, callee.qualname, NewParameter(name, value, _annotated(case, callee, name, value))
+            text,
+            callee.qualname,
+            NewParameter(name, value, _annotated(case, callee, name, value), before),
         )
         if added is None or not parses(added):
             continue
@@ -151,6 +157,15 @@ def _add(case: Case, callee: Definition, name: str) -> Iterator[Candidate]:
         )
 
 
+def _reads(function: FunctionNode, name: str) -> list[ast.AST]:
+    return [
+        node
+        for statement in function.body
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Name) and node.id == name
+    ]
+
+
 def _read_instead(case: Case, callee: Definition, name: str) -> Iterator[Candidate]:
     """The parameter with a constant of the body as its default, read where that stands."""
     function = callee.function
@@ -163,17 +178,27 @@ def _read_instead(case: Case, callee: Definition, name: str) -> Iterator[Candida
         if keyword.arg == name and isinstance(keyword.value, ast.Constant)
     } - {type(None)}
     guesses = {value: score for value, score, _ in default_guesses(case, callee, name)}
-    for trace in traces_of(function, name, given)[:_MOST_TRACES]:
+    traces = traces_of(function, name, given)[:_MOST_TRACES]
+    only = sum(trace.certain for trace in traces) == 1 and is_told(callee, name)
+    for trace in traces:
         text = read_instead(case.tree.text(callee.path), trace, name)
         value = trace.value
         added = parses(text) and add_parameter(
-            text, callee.qualname, NewParameter(name, value, _annotated(case, callee, name, value))
+            text,
+            callee.qualname,
+            NewParameter(
+                name,
+                value,
+                _annotated(case, callee, name, value),
+                before_which(case.index, callee, name, trace.nodes),
+            ),
         )
         if added:
-            score = trace.score + 0.1 * guesses.get(value, 0.0)
+            score = trace.score + 0.5 * guesses.get(value, 0.0)
             yield _candidate(
                 case, callee, name, value, {callee.path: added}, f"read {trace.words}",
                 "the body has that constant in its place", score,
+                rule=_CONSERVATIVE if only and trace.certain else "",
             )  # fmt: skip
 
 
@@ -222,6 +247,7 @@ def _candidate(
     why: str,
     score: float,
     sink: Sink | None = None,
+    rule: str = "",
 ) -> Candidate:
     del case
     used = how or "which its body reads already"
@@ -231,7 +257,8 @@ def _candidate(
         title=f"Add the parameter {name}={value} to {callee.qualname}: {used} ({why}).",
         changes=changes,
         score=score,
-        waits_because="the parameter's default and use are inferred",
+        rule=rule,
+        waits_because="" if rule else "the parameter's default and use are inferred",
         parameters={
             "path": callee.path,
             "function": callee.qualname,

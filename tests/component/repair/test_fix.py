@@ -41,6 +41,10 @@ DRIFT: dict[str, tuple[dict[str, str | None], bool]] = {
         {"shop/orders.py": ORDERS.replace("prices, note=None):\n        self", "prices):\n        self").replace("        self.note = note\n", "")},
         False,
     ),
+    "dropped parameter whose constant stands in its place": (
+        {"shop/orders.py": ORDERS.replace("prices, note=None):\n        self", "prices):\n        self").replace("self.note = note", "self.note = None")},
+        True,
+    ),
     "two dropped parameters of one call": (
         {"shop/orders.py": ORDERS.replace("prices, note=None):\n        self", "\n    ):\n        self").replace("        self.prices = prices\n        self.note = note\n", "")},
         False,

@@ -42,3 +42,16 @@ def test_an_attribute_of_that_name_was_set_from_the_parameter() -> None:
     source = "def make(self, text):\n    self.text = text\n    self.note = None\n    return None\n"
     best = traces_of(function(source), "note", set())[0]
     assert read_instead(source, best, "note") == source.replace("note = None", "note = note")
+
+
+def test_it_is_certain_where_nobody_writes_that_constant() -> None:
+    source = (
+        "def make(self, text):\n    self.note = None\n    if not None:\n        go(note=None)\n"
+    )
+    assert [trace.certain for trace in traces_of(function(source), "note", set())] == [True]
+
+
+@pytest.mark.parametrize("line", ["return None", "go(None)", "self.other = None", "x = y or None"])
+def test_another_place_of_the_constant_makes_it_a_guess(line: str) -> None:
+    source = f"def make(self, text):\n    self.note = None\n    {line}\n"
+    assert not any(trace.certain for trace in traces_of(function(source), "note", set()))
