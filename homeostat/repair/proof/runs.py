@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pydantic import JsonValue
 
 from homeostat.repair.evidence import is_test
 from homeostat.repair.failure import Failure, failure_of
-from homeostat.repair.sandbox import Run, Sandbox
+from homeostat.repair.sandbox import Ready, Run, Sandbox
 from homeostat.repair.sandbox.runner import shell_words
 
 #: `-p no:cacheprovider`: the run must not depend on an earlier one. Plugins of the target stay on.
@@ -33,6 +34,19 @@ class Runner:
     sandbox: Sandbox
     command: str
     inherited: Mapping[str, str]
+    _waiting: list[Ready] = field(default_factory=list, repr=False, compare=False)
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Have a sandbox wait for the first replay of pytest, while its patch is looked for."""
+        own = {**self.inherited, **self.words[1]}
+        if self.is_pytest and (ready := self.sandbox.ready(own)) is not None:
+            self._waiting.append(ready)
+        try:
+            yield
+        finally:
+            while self._waiting:
+                self._waiting.pop().close()
 
     @cached_property
     def words(self) -> tuple[list[str], dict[str, str]]:
@@ -61,7 +75,13 @@ class Runner:
         if readable:
             before = env.get("PYTHONPATH", "")
             env["PYTHONPATH"] = ":".join([*map(str, readable), *([before] if before else [])])
-        run = self.sandbox.run(words, changes=changes, env=env, wall_s=wall_s, readable=readable)
+        if self._waiting and watch and not readable:
+            ready = self._waiting.pop()
+            run = self.sandbox.run_ready(ready, words, changes, env, wall_s)
+        else:
+            run = self.sandbox.run(
+                words, changes=changes, env=env, wall_s=wall_s, readable=readable
+            )
         return run, failure_of(run, self.sandbox.repository)
 
     def tests(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -61,7 +62,7 @@ def sandbox_uid() -> int | None:
     """
     if os.geteuid() != 0:
         return None
-    return 2_000_000 + os.getpid() % 1_000_000
+    return 2_000_000 + secrets.randbelow(1_000_000)
 
 
 def protections(isolation: Isolation, limits: Limits, *, filtered: bool) -> tuple[str, ...]:

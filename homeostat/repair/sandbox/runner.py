@@ -26,8 +26,10 @@ from homeostat.repair.sandbox.isolation import (
     sandbox_uid,
 )
 from homeostat.repair.sandbox.limits import Limits
+from homeostat.repair.sandbox.patch import lay_patch
+from homeostat.repair.sandbox.ready import MODULE, Ready
 from homeostat.repair.sandbox.seccomp import seccomp_filter
-from homeostat.repair.sandbox.watching import Run, SandboxError, watch
+from homeostat.repair.sandbox.watching import Run, SandboxError, Watched
 
 _TOOLS = Path(__file__).parent / "inside"
 _LAUNCHER = "launcher.py"
@@ -68,17 +70,8 @@ class Sandbox:
         with tempfile.TemporaryDirectory(prefix="homeostat-run-") as scratch:
             patch = Path(scratch) / "patch"
             patch.mkdir(mode=0o755)
-            for path, text in changes.items():
-                if text is not None:
-                    target = patch / path
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_text(text, encoding="utf-8", newline="")
             Path(scratch).chmod(0o755)
-            deleted = [
-                path
-                for path, text in changes.items()
-                if text is None and (self.tree / path).exists()
-            ]
+            deleted = lay_patch(self.tree, changes, patch)
             if self.isolation is Isolation.BUBBLEWRAP:
                 return self._run_isolated(command, patch, deleted, env or {}, wall_s, readable)
             return self._run_limited(command, Path(scratch), deleted, env or {}, wall_s)
@@ -90,11 +83,13 @@ class Sandbox:
         copies: list[tuple[str, str]],
         root: Path,
         deleted: list[str],
+        folders: str | None = None,
     ) -> str:
         limits = self.limits
         return json.dumps(
             {
                 "uid": uid,
+                "folders": folders,
                 "copies": copies,
                 "deleted": [str(root / path) for path in deleted],
                 "cwd": str(root),
@@ -150,6 +145,46 @@ class Sandbox:
         wall_s: float | None,
         readable: Sequence[Path],
     ) -> Run:
+        copies = [(TREE, str(self.repository)), (PATCH, str(self.repository))]
+        order = self._order(command, sandbox_uid(), copies, self.repository, deleted)
+        return self._start(order, patch, env, readable).wait(wall_s)
+
+    def ready(self, env: Mapping[str, str]) -> Ready | None:
+        """Start a sandbox that waits for one run of pytest; None where bubblewrap is missing.
+
+        `env` is what the command sets of itself: the interpreter starts with it. Raises
+        SandboxError where it cannot be started.
+        """
+        if self.isolation is not Isolation.BUBBLEWRAP:
+            return None
+
+        def start(patch: Path, reading: int) -> Watched:
+            words = [str(self.interpreter.executable), "-m", MODULE, TREE, str(reading)]
+            order = self._order(words, sandbox_uid(), [], self.repository, [], folders=TREE)
+            return self._start(order, patch, env, (), [reading])
+
+        return Ready(self.tree, self.repository, start)
+
+    def run_ready(
+        self,
+        ready: Ready,
+        command: Sequence[str],
+        changes: Mapping[str, str | None],
+        env: Mapping[str, str],
+        wall_s: float | None,
+    ) -> Run:
+        """Do in a waiting sandbox what `run` does in a new one."""
+        return ready.run(command, changes, self._environment(self.repository, TOOLS, env), wall_s)
+
+    def _start(
+        self,
+        order: str,
+        patch: Path,
+        env: Mapping[str, str],
+        readable: Sequence[Path],
+        keep: Sequence[int] = (),
+    ) -> Watched:
+        """Start the launcher in bubblewrap, with its order."""
         compiled = seccomp_filter()
         with contextlib.ExitStack() as stack:
             seccomp_fd = None
@@ -168,17 +203,13 @@ class Sandbox:
                 seccomp_fd,
                 readable,
             )
-            uid = sandbox_uid()
-            copies = [(TREE, str(self.repository)), (PATCH, str(self.repository))]
-            order = self._order(command, uid, copies, self.repository, deleted)
             words += [str(self.interpreter.executable), "-I", "-S", f"{TOOLS}/{_LAUNCHER}", order]
-            return watch(
+            return Watched(
                 words,
                 self._environment(self.repository, TOOLS, env),
                 Path("/"),
-                [] if seccomp_fd is None else [seccomp_fd],
+                [*keep, *([] if seccomp_fd is None else [seccomp_fd])],
                 self.limits,
-                wall_s,
             )
 
     def _run_limited(
@@ -197,9 +228,8 @@ class Sandbox:
         mapped = {
             name: value.replace(str(self.repository), str(root)) for name, value in env.items()
         }
-        run = watch(
-            words, self._environment(root, str(_TOOLS), mapped), root, [], self.limits, wall_s
-        )
+        environment = self._environment(root, str(_TOOLS), mapped)
+        run = Watched(words, environment, root, [], self.limits).wait(wall_s)
         return _renamed(run, str(root), str(self.repository))
 
 

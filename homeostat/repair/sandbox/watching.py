@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -48,63 +50,104 @@ class Run:
         return self.stdout + ("\n" if self.stdout and self.stderr else "") + self.stderr
 
 
-def watch(
-    words: list[str],
-    env: dict[str, str],
-    cwd: Path,
-    keep: list[int],
-    limits: Limits,
-    wall_s: float | None,
-) -> Run:
-    """Start `words`, collect its output up to the limit, and end it when it passes a bound."""
-    start = time.perf_counter()
-    reading, writing = os.pipe()
-    env = {**env, "HOMEOSTAT_RECORD_FD": str(writing)}
-    try:
-        process = subprocess.Popen(
-            words,
-            env=env,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=[*keep, writing],
-            start_new_session=True,
-        )
-    except OSError as error:
-        os.close(reading)
-        raise SandboxError(f"The sandbox could not start {words[0]}: {error.strerror}.") from error
-    finally:
-        os.close(writing)
-    assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
-    assert process.stderr is not None  # noqa: S101 - as above
-    streams: list[IO[bytes]] = [process.stdout, process.stderr, os.fdopen(reading, "rb")]
-    sizes = (limits.output_bytes, limits.output_bytes, limits.record_bytes)
-    readers = [_Reader(stream, size) for stream, size in zip(streams, sizes, strict=True)]
-    stopped = _wait(process, start, limits, wall_s or limits.wall_s)
-    _end(process)
-    for reader in readers:
-        reader.thread.join(timeout=5)
-    out, err, records = (reader.text for reader in readers)
-    return Run(
-        process.returncode, out, err, time.perf_counter() - start, _parse_records(records), stopped
-    )
+class Watched:
+    """A process whose output is collected from its start, and whose bounds hold from `wait` on."""
+
+    def __init__(
+        self, words: list[str], env: Mapping[str, str], cwd: Path, keep: Sequence[int],
+        limits: Limits,
+    ) -> None:  # fmt: skip
+        """Start `words`; the descriptors of `keep` are handed on. Raises SandboxError."""
+        self._limits = limits
+        reading, writing = os.pipe()
+        try:
+            self.process = subprocess.Popen(
+                words,
+                env={**env, "HOMEOSTAT_RECORD_FD": str(writing)},
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=[*keep, writing],
+                start_new_session=True,
+            )
+        except OSError as error:
+            os.close(reading)
+            raise SandboxError(
+                f"The sandbox could not start {words[0]}: {error.strerror}."
+            ) from error
+        finally:
+            os.close(writing)
+        assert self.process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
+        assert self.process.stderr is not None  # noqa: S101 - as above
+        streams: list[IO[bytes]] = [
+            self.process.stdout, self.process.stderr, os.fdopen(reading, "rb"),
+        ]  # fmt: skip
+        sizes = (limits.output_bytes, limits.output_bytes, limits.record_bytes)
+        self._readers = [_Reader(stream, size) for stream, size in zip(streams, sizes, strict=True)]
+
+    def wait(self, wall_s: float | None) -> Run:
+        """Wait for its end, or end it where it passes a bound; the time counts from here."""
+        start = time.perf_counter()
+        stopped = _wait(self.process, start, self._limits, wall_s or self._limits.wall_s)
+        self.end()
+        out, err, records = (reader.text for reader in self._readers)
+        seconds = time.perf_counter() - start
+        return Run(self.process.returncode, out, err, seconds, _parse_records(records), stopped)
+
+    def end(self) -> None:
+        """Kill the whole session; bubblewrap's process space dies with its first process."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(timeout=30)
+        for reader in self._readers:
+            reader.thread.join(timeout=5)
 
 
 def _wait(
     process: subprocess.Popen[bytes], start: float, limits: Limits, wall_s: float
 ) -> str | None:
-    while True:
-        try:
-            process.wait(timeout=_POLL_S)
-        except subprocess.TimeoutExpired:
-            pass
-        else:
-            return None
-        if time.perf_counter() - start > wall_s:
-            return f"time limit of {wall_s:g} s"
-        if _resident_bytes(process.pid) > limits.memory_bytes:
-            return f"memory limit of {limits.memory_bytes >> 20} MiB"
+    with _end_of(process) as ended:
+        while not ended(_POLL_S):
+            if time.perf_counter() - start > wall_s:
+                return f"time limit of {wall_s:g} s"
+            if _resident_bytes(process.pid) > limits.memory_bytes:
+                return f"memory limit of {limits.memory_bytes >> 20} MiB"
+    return None
+
+
+@contextlib.contextmanager
+def _end_of(process: subprocess.Popen[bytes]) -> Iterator[Callable[[float], bool]]:
+    """Give what waits at most so many seconds for the end, and returns whether it came.
+
+    The standard library's own wait looks each 50 ms, which a run of 100 ms would feel; it is used
+    where the system has no descriptor of a process (Linux has since 5.3).
+    """
+    descriptor = _descriptor_of(process)
+    if descriptor is None:
+        yield lambda seconds: _ended_within(process, seconds)
+        return
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    try:
+        yield lambda seconds: bool(poll.poll(seconds * 1000))
+    finally:
+        os.close(descriptor)
+
+
+def _descriptor_of(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        return os.pidfd_open(process.pid)
+    except (AttributeError, OSError):
+        return None
+
+
+def _ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _resident_bytes(pid: int) -> int:
@@ -114,13 +157,6 @@ def _resident_bytes(pid: int) -> int:
             with contextlib.suppress(psutil.Error):
                 total += child.memory_info().rss
     return total
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill the whole session; bubblewrap's process space dies with its first process."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=30)
 
 
 class _Reader:

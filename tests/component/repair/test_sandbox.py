@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -31,12 +31,33 @@ LIMITS = Limits(
 )
 
 
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Sandbox:
+class Waiting(Sandbox):
+    """The same sandbox, started before the program is there."""
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        changes: Mapping[str, str | None] | None = None,
+        env: Mapping[str, str] | None = None,
+        wall_s: float | None = None,
+        readable: Sequence[Path] = (),
+    ) -> Run:
+        assert not readable
+        ready = self.ready({})
+        assert ready is not None
+        return self.run_ready(ready, command, changes or {}, env or {}, wall_s)
+
+
+@pytest.fixture(params=[Sandbox, Waiting], ids=["new", "waiting"])
+def sandbox(tmp_path: Path, request: pytest.FixtureRequest) -> Sandbox:
     repository = tmp_path / "repository"
     repository.mkdir()
     (repository / "module.py").write_text("VALUE = 1\n")
-    return Sandbox(repository, repository, inspect_interpreter(Path(sys.executable)), LIMITS)
+    made: Sandbox = request.param(
+        repository, repository, inspect_interpreter(Path(sys.executable)), LIMITS
+    )
+    return made
 
 
 def run(sandbox: Sandbox, code: str, **options: object) -> Run:
@@ -286,7 +307,9 @@ def test_a_conftest_cannot_break_out(sandbox: Sandbox, tmp_path: Path) -> None:
     )
     (sandbox.repository / "test_it.py").write_text("def test_it():\n    pass\n")
     python = str(sandbox.interpreter.executable)
-    sandbox.run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider"])
+    options = {"PYTEST_ADDOPTS": "--assert=plain -p no:cacheprovider"}
+    seen = sandbox.run([python, "-m", "pytest", "-q"], env=options)
+    assert "1 passed" in seen.stdout, seen.output
     assert not mark.exists()
 
 
