@@ -32,7 +32,7 @@ NODES_PER_LOCAL = 60
 LONGEST_LOCAL = 400
 LONGEST_MESSAGE = 4_000
 #: Bytes of rendered variables after which no further frame's are rendered.
-LOCALS_ALLOWANCE = 64 * 1024
+LOCALS_ALLOWANCE = 32 * 1024
 CHAIN_SHOWN = 6
 
 Content = dict[str, JsonValue]
@@ -50,6 +50,7 @@ def capture(failure: Failure) -> Content:
             "occurred_at": failure.occurred_at.isoformat(),
             "target_hash": failure.target_hash,
         },
+        "call": failure.call.as_json() if failure.call else None,
     }
     parts: dict[str, Callable[[], JsonValue]] = {
         "exception": lambda: exception_chain(failure),

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from homeostat.clock import utcnow
 from homeostat.incidents import traceback_text, unwinding
+from homeostat.incidents.call import Call
 from homeostat.incidents.raised import Raised
 from homeostat.incidents.rendering import clean
 
@@ -50,7 +51,8 @@ class Failure:
 
     `target_hash` is the SHA-256 of the file of the innermost application frame (line ends
     normalised), None where that file was not seen. `exception` is kept for the diagnostic bundle
-    and never leaves the process.
+    and never leaves the process. `call` is what a worker was asked for, where that can be made
+    again.
     """
 
     source: Source
@@ -60,6 +62,7 @@ class Failure:
     target_hash: str | None = None
     occurred_at: datetime = field(default_factory=utcnow)
     exception: BaseException | None = field(default=None, compare=False, repr=False)
+    call: Call | None = field(default=None, compare=False, repr=False)
 
     @property
     def cause(self) -> Raised:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 from celery import Celery, Task, signals
@@ -19,6 +20,7 @@ from sqlalchemy import select
 from homeostat.clock import utcnow
 from homeostat.errors import HomeostatError
 from homeostat.incidents import loglines, spool, surroundings
+from homeostat.incidents.call import Call
 from homeostat.incidents.digest import Digest
 from homeostat.incidents.failure import Failure, Severity, Source
 from homeostat.incidents.recognition import report
@@ -101,12 +103,17 @@ class Attachment:
         sender: Task,
         task_id: str,
         exception: BaseException,
+        args: object = (),
+        kwargs: object = None,
         **_: object,
     ) -> None:
         """Report a failed task; errors that the task declares as expected are none."""
         if sender.app is not self._app or isinstance(exception, tuple(sender.throws or ())):
             return
-        failure = self._failure(sender, sender.name or "", exception)
+        failure = replace(
+            self._failure(sender, sender.name or "", exception),
+            call=_call_of(sender, args, kwargs or {}),
+        )
         self._no_incident_until.pop(failure.component, None)
         # A lost pool process is reported by the worker's main process, which forks its successor
         # at once; a thread that held a lock just then would hang the successor, so there is none.
@@ -166,6 +173,13 @@ class Attachment:
                 .limit(1)
             )
         return found is not None
+
+
+def _call_of(task: Task, args: object, kwargs: object) -> Call | None:
+    """Return the call of the task's own function; a task that is a class has none."""
+    if not getattr(task, "_decorated", False):
+        return None
+    return Call.read(type(task).__module__, type(task).__name__, args, kwargs)
 
 
 def attach(app: Celery, *, severity: Severity | str = Severity.CRITICAL) -> Attachment:

@@ -40,6 +40,8 @@ class Options:
     mode: Mode = Mode.ENFORCED
     knowledge: Knowledge | None = None
     incident_id: str = ""
+    seen: str = ""
+    """The type of the exception that the command is to show; empty: whatever it shows."""
     repair_id: str = ""
     """The id that the repair's row has already; empty: a new one."""
     depth: Depth = field(default_factory=Depth)
@@ -62,11 +64,17 @@ def fix(repository: Path, command: str, options: Options | None = None) -> Repai
         raise RepositoryError(f"{repository} is no git checkout; run `git init` there and commit.")
     recover(repository)
     clock = Clock()
-    with _copy(repository, command, options.limits, clock) as (tree, runner):
+    with (
+        _copy(repository, command, options.limits, clock) as (tree, runner),
+        runner.prepared(),
+    ):
         with clock.part("reproduce"):
             run, failure = runner.replay({}, wall_s=options.depth.replay_s)
         if run.passed:
-            return _healthy(command, options, clock, runner.sandbox)
+            return _unshown(Status.HEALTHY, command, "", options, clock, runner.sandbox)
+        if not _is_shown(failure, options.seen):
+            said = failure.headline
+            return _unshown(Status.OTHERWISE, command, said, options, clock, runner.sandbox)
         case = make_case(repository, tree, failure, runner.sandbox.interpreter)
         return _Repair(case, runner, options, clock).outcome(command)
 
@@ -160,9 +168,17 @@ def _inherited(repository: Path) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(inside)} if inside else {}
 
 
-def _healthy(command: str, options: Options, clock: Clock, sandbox: Sandbox) -> RepairOutcome:
+def _is_shown(failure: Failure, seen: str) -> bool:
+    """Whether one of the run's exceptions is of the type that was seen."""
+    wanted = seen.rpartition(".")[2]
+    return not wanted or any(fault.type.rpartition(".")[2] == wanted for fault in failure.faults)
+
+
+def _unshown(
+    status: Status, command: str, failure: str, options: Options, clock: Clock, sandbox: Sandbox
+) -> RepairOutcome:
     return RepairOutcome(
-        options.repair_id or new_id(), Status.HEALTHY, command, "", "", "", "", None, (), None, "",
+        options.repair_id or new_id(), status, command, failure, "", "", "", None, (), None, "",
         clock.seconds, clock.parts, sandbox.protections,
     )  # fmt: skip
 

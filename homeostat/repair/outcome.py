@@ -28,6 +28,8 @@ class Status(StrEnum):
 
     HEALTHY = "healthy"
     """The command did not fail, so there was nothing to mend."""
+    OTHERWISE = "fails_otherwise"
+    """The command failed, but not as what was seen did, so it shows nothing of that."""
     APPLIED = "applied"
     PROPOSED = "proposed"
     """Proven, and allowed by the evidence; nobody asked for it to be applied."""

@@ -50,7 +50,9 @@ class Search:
             if number >= self._most or self._clock.seconds > self._budget_s:
                 break
             yield candidate
-        yield from strategies.last_resort(self._case)
+        for candidate in strategies.last_resort(self._case):
+            if patch_digest(dict(candidate.changes)) not in failed:
+                yield candidate
 
     def _known(self) -> Candidate | None:
         if self._knowledge is None:

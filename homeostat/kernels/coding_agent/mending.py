@@ -22,12 +22,13 @@ from homeostat.incidents.lifecycle import State
 from homeostat.kernels.coding_agent import record
 from homeostat.kernels.coding_agent.committing import committed, landed_at, undone_by_others
 from homeostat.kernels.coding_agent.record import ACTOR
-from homeostat.repair import claims
+from homeostat.repair import analysis, claims
 from homeostat.repair.agent import Apply, Options, RepairOutcome, Status
 from homeostat.repair.apply import ApplyError
 from homeostat.repair.claims import WORKING
 from homeostat.repair.governance import Ruling
 from homeostat.repair.knowledge import Knowledge
+from homeostat.repair.strategies import language_model
 from homeostat.settings import Mode, Settings
 from homeostat.store import database, jobs
 from homeostat.store.incidents import Incident
@@ -37,6 +38,8 @@ from homeostat.supervision.ports import Clarity, Governance
 #: The actions that governance rules on: what the evidence rule covers, and everything else.
 EVIDENT, OTHER = "fix.apply_evident", "fix.apply"
 APPLYING = "applying"
+#: The command does not show the incident's failure.
+_UNSHOWN = frozenset({Status.HEALTHY, Status.OTHERWISE})
 PROVEN = frozenset({Status.PROPOSED.value, Status.WAITING.value})
 #: The task that looks at an applied fix, and its queue.
 WATCH, QUEUE = "fix_analysis.watch", "fix_analysis"
@@ -113,15 +116,22 @@ class Mending:
 
     def _prove(self, repair: Repair) -> None:
         """Search and prove; the row then says what was found, or why nothing was."""
+        with database.reading() as session:
+            seen = lifecycle.find(session, repair.incident_id).type
+            instead = analysis.analyse(session, repair.incident_id).instead
         options = Options(
             apply=Apply.NEVER,
             mode=self.settings.mode,
             knowledge=Knowledge(database.engine()),
             incident_id=repair.incident_id,
+            seen=seen,
             repair_id=repair.id,
         )
+        repository = Path(repair.repository)
         try:
-            outcome = self.repair(Path(repair.repository), repair.command, options)
+            outcome = self.repair(repository, repair.command, options)
+            if outcome.status in _UNSHOWN and instead:
+                outcome = self.repair(repository, instead, options)
             status, reason = outcome.status.value, _why_not(outcome)
         except HomeostatError as error:
             status, reason = "failed", f"the repair could not be carried out: {error}"
@@ -164,6 +174,9 @@ class Mending:
         evident = verdict["decision"] == Ruling.APPLY.value
         action = EVIDENT if evident else OTHER
         if self.settings.mode is not Mode.ENFORCED:
+            return False, action, verdict["reason"]
+        if not evident and repair.outcome["fix"]["strategy"] == language_model.NAME:
+            # What other fixes of the signature have proven says nothing of a model's patch.
             return False, action, verdict["reason"]
         decision = self.governance.decide(
             session,
@@ -267,6 +280,8 @@ def _told(repair: Repair) -> dict[str, JsonValue]:
 def _why_not(outcome: RepairOutcome) -> str:
     if outcome.status is Status.HEALTHY:
         return f"`{outcome.command}` passes, so it does not show the failure"
+    if outcome.status is Status.OTHERWISE:
+        return f"`{outcome.command}` fails otherwise than the incident did: {outcome.failure}"
     if outcome.refused:
         first = outcome.refused[0]
         return (
