@@ -28,6 +28,8 @@ class Trace:
     score: float
     words: str
     certain: bool = False
+    together: bool = False
+    """Whether one odd place speaks for the others, so that none need be needed by itself."""
 
 
 def traces_of(function: FunctionNode, name: str, given: set[type]) -> list[Trace]:
@@ -64,13 +66,23 @@ def traces_of(function: FunctionNode, name: str, given: set[type]) -> list[Trace
         if sure and len(sure) < len(likely) < len(nodes):
             # Who reads a parameter in a condition also hands it on; that it is the default by
             # chance at such a place changes nothing for who leaves it out.
-            found.append(Trace(value, tuple(likely), 0.88, "where a constant is odd or handed on"))
+            found.append(
+                Trace(
+                    value,
+                    tuple(likely),
+                    0.88,
+                    "where a constant is odd or handed on",
+                    together=True,
+                )
+            )
         if sure and len(sure) < len(nodes):
-            found.append(Trace(value, tuple(sure), 0.85, "where a constant is odd"))
+            found.append(Trace(value, tuple(sure), 0.85, "where a constant is odd", together=True))
         if sure:
             whole = 0.87 if len(likely) == len(nodes) else 0.8
             every_one = all(id(node) in certain for node in nodes)
-            found.append(Trace(value, tuple(nodes), whole, f"at each {value}", every_one))
+            found.append(
+                Trace(value, tuple(nodes), whole, f"at each {value}", every_one, together=True)
+            )
         elif len(nodes) <= _MOST_PLAIN:
             found.append(Trace(value, tuple(nodes), 0.4 / len(nodes), f"at each {value}"))
     return sorted(found, key=lambda item: -item.score)

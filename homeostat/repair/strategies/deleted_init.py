@@ -23,8 +23,9 @@ def candidates(case: Case) -> Iterator[Candidate]:
         users = [use for use in case.index.importers(dotted) if case.index.absolute(use) == dotted]
         names = {use.name for use in users if use.name and use.name != "*"}
         names |= _attributes(case, dotted)
-        yield from _written(case, folder, dotted, names | _public(case, folder), 0.05)
-        yield from _written(case, folder, dotted, names, 0.0)
+        told = {name for name in _told(case, dotted) if _definition(case, name, folder)}
+        yield from _written(case, folder, dotted, names | told | _public(case, folder), 0.05)
+        yield from _written(case, folder, dotted, names | told, 0.0)
 
 
 def _public(case: Case, folder: str) -> set[str]:
@@ -91,7 +92,7 @@ def _written(
 
 
 def _attributes(case: Case, dotted: str) -> set[str]:
-    """Return what importing files read as the package's attributes, and what its docs call."""
+    """Return what importing files read as the package's attributes."""
     found = set()
     for use in case.index.importers(dotted):
         parsed = case.index.parsed(use.path)
@@ -106,6 +107,12 @@ def _attributes(case: Case, dotted: str) -> set[str]:
                 and not node.attr.startswith("__")
             ):
                 found.add(node.attr)
+    return found
+
+
+def _told(case: Case, dotted: str) -> set[str]:
+    """Return what documents call of the package; some of it may be gone long since."""
+    found: set[str] = set()
     pattern = re.compile(rf"(?<![\w./]){re.escape(dotted)}\.([A-Za-z]\w*)\(")
     for path in case.tree.files:
         if path.endswith((".md", ".rst", ".txt", ".py")) and not _PAST.search(path):
@@ -143,6 +150,8 @@ def _definition(case: Case, name: str, folder: str) -> Definition | None:
     found = [
         item
         for item in case.index.definitions(name, ("function", "class", "assignment"))
-        if "." not in item.qualname and item.path.startswith(folder + "/")
+        if "." not in item.qualname
+        and item.path.startswith(folder + "/")
+        and not is_test(item.path)
     ]
     return found[0] if len({item.path for item in found}) == 1 else None

@@ -31,6 +31,15 @@ _BY_TYPE: dict[str, tuple[tuple[str, float], ...]] = {
 
 #: The types of literals that callers give.
 LITERALS = tuple(_BY_TYPE)
+#: Names of a value that stands for an argument that was not given.
+_NOT_GIVEN = re.compile(
+    r"(?i)^_*(no_?)?(missing|unset|sentinel|not_?set|not_?given|undefined|omitted|unspecified|"
+    r"nothing|empty|default|value|arg)(_?(arg|default|type|value|marker|sentinel))?_*$"
+)
+#: What an annotation that allows None says for it.
+_ANNOTATED = 0.92
+#: A rival this well supported is evidence against a default of None, whatever speaks for that.
+_RIVAL, _RIVAL_OF_ANNOTATION = 0.8, 0.55
 #: So many functions, without an exception, make a project's custom.
 _CONSENSUS = 3
 
@@ -44,10 +53,11 @@ def candidates(case: Case) -> Iterator[Candidate]:
         if callee is None or callee.function is None:
             continue
         guesses = [default_guesses(case, callee, name) for name in symptom.names]
+        disputed = any(_disputed(item) for item in guesses)
         for rank in range(max((len(item) for item in guesses), default=0)):
             chosen = [item[min(rank, len(item) - 1)] for item in guesses if item]
             if len(chosen) == len(symptom.names):
-                yield from _candidate(case, callee, symptom.names, chosen)
+                yield from _candidate(case, callee, symptom.names, chosen, disputed=disputed)
 
 
 def default_guesses(  # noqa: C901 - a rule per source of evidence
@@ -67,12 +77,15 @@ def default_guesses(  # noqa: C901 - a rule per source of evidence
     function = callee.function
     if function is None:
         return []
-    for value in _compared_by_identity(function, name):
+    compared = set(_compared_by_identity(function, name))
+    for value in compared:
+        # Where both are told apart, None is a value that may be given.
+        alone = value != "None" or compared == {"None"}
         score = 0.95 if value == "None" else 0.93
-        vote(value, score, f"the body handles {value}")
+        vote(value, score if alone else 0.7, f"the body handles {value}")
     annotation = _annotation(function, name)
     if re.search(r"Optional\[|\bNone\b", annotation):
-        vote("None", 0.92, "the annotation allows None")
+        vote("None", _ANNOTATED, "the annotation allows None")
     for value, score in _BY_TYPE.get(annotation.split("|")[0].strip(), ()):
         vote(value, score, f"the annotation is {annotation}")
     given = _given(case, callee, name)
@@ -82,13 +95,9 @@ def default_guesses(  # noqa: C901 - a rule per source of evidence
     if given in ({True}, {False}) and all(isinstance(value, bool) for value in given):
         told_value = next(iter(given))
         vote(str(not told_value), 0.6, f"callers say {told_value} where they want it")
-    told = re.search(
-        rf"(?is)\b{re.escape(name)}\b[^\n]*(?:\n\s+[^\n]*){{0,3}}?"
-        rf"default(?:s to|:| is|=)?\s*[`'\"]*([-\w.]+)",
-        docstring(callee),
-    )
-    if told and parses(told[1]):
-        vote(told[1].rstrip("."), 0.8, "the docstring tells it")
+    told = _told(case, callee, name)
+    if told:
+        vote(told, 0.8, "the docstring tells it")
     namesakes = _namesakes(case, callee, name)
     if set(namesakes) == {"None"} and namesakes["None"] >= _CONSENSUS:
         vote("None", 0.9, f"all {namesakes['None']} functions of that parameter have it")
@@ -100,6 +109,25 @@ def default_guesses(  # noqa: C901 - a rule per source of evidence
     return sorted(
         ((value, score, why) for value, (score, why) in found.items()), key=lambda item: -item[1]
     )
+
+
+def _told(case: Case, callee: Definition, name: str) -> str:
+    """Return the default that the docstring tells, empty where what it says is no value."""
+    told = re.search(
+        rf"(?is)\b{re.escape(name)}\b[^\n]*(?:\n\s+[^\n]*){{0,3}}?"
+        rf"default(?:s to|:| is|=)?\s*`*(?P<quote>['\"]?)(?P<value>[-\w.]+)(?P=quote)",
+        docstring(callee),
+    )
+    if told is None:
+        return ""
+    value = told["value"].rstrip(".")
+    if told["quote"]:
+        return repr(value)
+    try:
+        ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value if value in case.index.top_level(callee.path) else ""
+    return value
 
 
 def _given(case: Case, callee: Definition, name: str) -> set[object]:
@@ -173,8 +201,22 @@ def _relatives(case: Case, callee: Definition, name: str) -> list[str]:
     return found
 
 
+def _disputed(guesses: list[tuple[str, float, str]]) -> bool:
+    """Whether a rival of the best guess is so well supported that a person has to choose."""
+    if not guesses:
+        return True
+    _, best, _ = guesses[0]
+    least = _RIVAL if best > _ANNOTATED else _RIVAL_OF_ANNOTATION
+    return any(score >= least for _, score, _ in guesses[1:])
+
+
 def _candidate(
-    case: Case, callee: Definition, names: tuple[str, ...], chosen: list[tuple[str, float, str]]
+    case: Case,
+    callee: Definition,
+    names: tuple[str, ...],
+    chosen: list[tuple[str, float, str]],
+    *,
+    disputed: bool,
 ) -> Iterator[Candidate]:
     text: str | None = case.tree.text(callee.path)
     for name, (value, _, _) in zip(names, chosen, strict=True):
@@ -182,7 +224,9 @@ def _candidate(
     if not text or not parses(text):
         return
     pairs = {name: value for name, (value, _, _) in zip(names, chosen, strict=True)}
-    none = all(value == "None" and score >= 0.9 for value, score, _ in chosen)
+    none = not disputed and all(
+        score >= 0.9 and (value == "None" or _NOT_GIVEN.match(value)) for value, score, _ in chosen
+    )
     shown = ", ".join(f"{name}={value}" for name, value in pairs.items())
     yield Candidate(
         strategy="dropped_default",
@@ -190,7 +234,7 @@ def _candidate(
         title=f"Give {callee.qualname} its default back: {shown} ({chosen[0][2]}).",
         changes={callee.path: text},
         score=min(score for _, score, _ in chosen),
-        rule="a None default that the function or its namesakes ask for" if none else "",
+        rule="a None default, or one for nothing given, that is asked for" if none else "",
         waits_because="" if none else f"the default {shown} is inferred: {chosen[0][2]}",
         parameters={"path": callee.path, "function": callee.qualname, "defaults": dict(pairs)},
     )

@@ -10,6 +10,7 @@ from functools import lru_cache
 from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.functions import parses
 from homeostat.repair.codemods.imports import Import, add_import
+from homeostat.repair.installed import names_of
 from homeostat.repair.strategies.dropped_export import import_of, sources_of
 from homeostat.repair.symptom import Kind
 
@@ -95,6 +96,7 @@ def sources(case: Case, path: str, name: str) -> list[tuple[Import, bool]]:
     for wanted, count in votes.items():
         found[wanted] = 0.7 + 0.01 * min(count, 20)
     _own(case, path, name, found)
+    _installed(case, path, name, found)
     _standard(case, name, found)
     ranked = sorted(found, key=lambda item: (-found[item], item.level, len(item.module)))
     if not ranked:
@@ -134,6 +136,18 @@ def _own(case: Case, path: str, name: str, found: dict[Import, float]) -> None:
         if dotted in case.index.modules:
             wanted = Import("", name, "", 1) if package else Import(name)
             found[wanted] = max(found.get(wanted, 0.0), 0.7)
+
+
+def _installed(case: Case, path: str, name: str, found: dict[Import, float]) -> None:
+    """Add the modules of others that the file imports from already and that have the name too."""
+    parsed = case.index.parsed(path)
+    for use in parsed.imports if parsed else ():
+        if use.level or not use.top or use.module.split(".")[0] in case.interpreter.stdlib:
+            continue
+        if use.module in case.index.modules:
+            continue
+        if name in names_of(case.interpreter, use.module):
+            found.setdefault(Import(use.module, name), 0.64)
 
 
 def _standard(case: Case, name: str, found: dict[Import, float]) -> None:

@@ -198,7 +198,7 @@ def _read_instead(case: Case, callee: Definition, name: str) -> Iterator[Candida
             yield _candidate(
                 case, callee, name, value, {callee.path: added}, f"read {trace.words}",
                 "the body has that constant in its place", score,
-                rule=_CONSERVATIVE if only and trace.certain else "",
+                rule=_CONSERVATIVE if only and trace.certain else "", atomic=trace.together,
             )  # fmt: skip
 
 
@@ -248,6 +248,8 @@ def _candidate(
     score: float,
     sink: Sink | None = None,
     rule: str = "",
+    *,
+    atomic: bool = False,
 ) -> Candidate:
     del case
     used = how or "which its body reads already"
@@ -267,4 +269,5 @@ def _candidate(
             "sink": sink.words if sink else how,
         },
         traced=((callee.qualname, name),),
+        atomic=atomic,
     )
