@@ -9,13 +9,17 @@ DEMO_STATE ?= var/demo
 
 install: $(READY)
 
+# Compiled here once: where nothing may be written later (a read-only checkout, another user,
+# PYTHONDONTWRITEBYTECODE), each start of a process would otherwise compile it all again.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Homeostat needs Python 3.11 or newer; run: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes \
+		-r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q homeostat workers tasks beat_schedule.py
 	touch $@
 
 # Tests of rooms run on two cores; those that start stacks wait for processes, so they run alone.

@@ -136,6 +136,13 @@ class Component(ABC):
         """Take the context; must be cheap and must not touch the network or the store."""
         self.context = context
 
+    def prepare(self) -> None:  # noqa: B027  # most have nothing to begin
+        """Begin what takes long and needs no other part, such as the start of a process.
+
+        Called once before the first tier boots. It returns at once and proves nothing: the boot
+        does, in its turn.
+        """
+
     def boot(self, session: Session) -> Evidence:
         """Make the component ready and prove it; by default the probe is the proof."""
         return self.probe(session)

@@ -68,8 +68,8 @@ class ApiServer(Component):
         timeout_s=10.0,
     )
 
-    #: Whose API answers; a boot without a stack starts one of its own.
-    _served_by = "the stack"
+    #: The API that this process started because none answered.
+    _started: subprocess.Popen[bytes] | None = None
 
     def ask(self, path: str, token: str | None) -> Answer:
         """Get one path over the socket; raises ApiUnreachableError."""
@@ -109,36 +109,43 @@ class ApiServer(Component):
         finally:
             connection.close()
 
+    def prepare(self) -> None:
+        """Start an API for this process where none answers; it imports while the others boot."""
+        if self._started is None and not self._answers():
+            self._started = _start()
+
     def boot(self, session: Session) -> Evidence:
         """Probe the stack's API, or where there is none, one that is started for this process."""
+        if not self._answers():
+            if self._started is None or self._started.poll() is not None:
+                self._started = _start()
+            self._await(self._started)
+        return self.probe(session)
+
+    def _served_by(self) -> str:
+        own = None if self._started is None else str(self._started.pid)
+        if own is None or api_access.process(self.context.settings) != own:
+            return "the stack"
+        return f"this boot, as process {own}"
+
+    def _answers(self) -> bool:
         try:
             self.ask(STATUS, None)
         except ApiUnreachableError:
-            self._served_by = f"this boot, as process {self._start()}"
-        return self.probe(session)
+            return False
+        return True
 
-    def _start(self) -> int:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "homeostat.api", "--while-stdin-is-open"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "HOMEOSTAT_LOG_LEVEL": "ERROR", "HOMEOSTAT_API_PORT": "0"},
-        )
-        # The process's input is the pipe's other end: it closes when this process ends, however.
-        atexit.register(process.terminate)
+    def _await(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until the API answers; raises ApiUnreachableError where it does not."""
         deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline:
+        while not self._answers():
             if process.poll() is not None:
                 words = process.stderr.read().decode(errors="replace") if process.stderr else ""
                 raise ApiUnreachableError(f"The API ended at its start: {words.strip()[-300:]}")
-            try:
-                self.ask(STATUS, None)
-                return process.pid
-            except ApiUnreachableError:
-                time.sleep(0.02)
-        process.terminate()
-        raise ApiUnreachableError(f"The API did not answer within {START_TIMEOUT_S:.0f} s.")
+            if time.monotonic() > deadline:
+                process.terminate()
+                raise ApiUnreachableError(f"The API did not answer within {START_TIMEOUT_S:.0f} s.")
+            time.sleep(0.02)
 
     def probe(self, session: Session) -> Evidence:
         """Ask with the token, without one and with a wrong one; only the first may be answered."""
@@ -155,7 +162,7 @@ class ApiServer(Component):
         fresh = made_at is not None and abs(made_at - asked_at) < FRESH
         fresh = fresh and told.get("nonce") == nonce
         observed: dict[str, JsonValue] = {
-            "served_by": self._served_by,
+            "served_by": self._served_by(),
             "url": api_access.address(self.context.settings),
             "status_with_token": answer.status,
             "status_without": list(refused),
@@ -190,6 +197,19 @@ class ApiServer(Component):
             )
         seconds[EVENTS] = round(watch.seconds, 4)
         return CycleResult(work=len(seconds), observed={"seconds": seconds})
+
+
+def _start() -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "homeostat.api", "--while-stdin-is-open"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "HOMEOSTAT_LOG_LEVEL": "ERROR", "HOMEOSTAT_API_PORT": "0"},
+    )
+    # The process's input is the pipe's other end: it closes when this process ends, however.
+    atexit.register(process.terminate)
+    return process
 
 
 def _told(answer: Answer) -> dict[str, Any]:

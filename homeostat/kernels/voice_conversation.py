@@ -38,6 +38,8 @@ NUMBERS = (
 )
 #: Phrases of which each probe speaks one and must hear it again.
 SPOKEN = ("what broke", "status", "yes approve number seven", "reject number three")
+#: What was said longer ago than this proves nothing of now; a boot's tiers take seconds.
+JUST_NOW = timedelta(seconds=30)
 _WORD = re.compile(r"[a-z0-9_.:-]+")
 _DECIDE = re.compile(
     r"^(?P<yes>yes )?(?P<verb>approve|reject)(?: number)? (?P<which>(?!number$)\S+)$"
@@ -66,6 +68,14 @@ class VoiceConversation(Component):
         needs=("kernels.agentic_spine", "kernels.governance"),
         timeout_s=20.0,
     )
+
+    #: What the boot began to say before its turn, and when.
+    _begun: tuple[speech.Rehearsal, datetime] | None = None
+
+    def prepare(self) -> None:
+        """Begin to say a phrase and to hear it: loading the recogniser's models takes a second."""
+        if not speech.missing():
+            self._begun = speech.Rehearsal(_phrase()), utcnow()
 
     def converse(self, session: Session, said: str, *, speaker: str) -> Reply:
         """Answer one utterance, and remember the turn."""
@@ -139,8 +149,7 @@ class VoiceConversation(Component):
         """
         watch = Stopwatch()
         lacks = speech.missing()
-        phrase = SPOKEN[utcnow().minute % len(SPOKEN)]
-        heard = phrase if lacks else speech.hear(speech.say(phrase))
+        phrase, heard = ("", "") if lacks else self._spoken()
         with undone(session):
             dialogue = self._dialogue(session)
         observed: dict[str, JsonValue] = {**dialogue, "speech": "works"}
@@ -155,6 +164,13 @@ class VoiceConversation(Component):
             observed=observed,
             seconds=watch.seconds,
         )
+
+    def _spoken(self) -> tuple[str, str]:
+        """Return a phrase that was said just now, and what was heard."""
+        begun, self._begun = self._begun, None
+        if begun is None or utcnow() - begun[1] > JUST_NOW:
+            begun = speech.Rehearsal(_phrase()), utcnow()
+        return begun[0].phrase, begun[0].heard()
 
     def _dialogue(self, session: Session) -> dict[str, bool]:
         speaker, subject = f"probe:{new_id()}", new_id()
@@ -198,6 +214,10 @@ class VoiceConversation(Component):
         return CycleResult(
             work=len(old), observed={"forgotten": len(old), "speech_lacks": list(speech.missing())}
         )
+
+
+def _phrase() -> str:
+    return SPOKEN[utcnow().minute % len(SPOKEN)]
 
 
 def _status(session: Session) -> str:

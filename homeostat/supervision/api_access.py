@@ -46,8 +46,17 @@ def withdraw_address(settings: Settings) -> None:
 
 def address(settings: Settings) -> str | None:
     """Return where the API says that it listens, or None where none has said so."""
+    return _told(settings, "url")
+
+
+def process(settings: Settings) -> str | None:
+    """Return which process, by its pid, says that it is the API, or None where none does."""
+    return _told(settings, "pid")
+
+
+def _told(settings: Settings, what: str) -> str | None:
     try:
         found = json.loads((settings.state_dir / ADDRESS_FILE).read_text(encoding="ascii"))
-        return str(found["url"])
+        return str(found[what])
     except (OSError, ValueError, KeyError):
         return None

@@ -17,7 +17,7 @@ from functools import partial
 from graphlib import CycleError, TopologicalSorter
 
 from homeostat import registry
-from homeostat.component import ComponentSpec, Evidence, State, Stopwatch, Wing
+from homeostat.component import Component, ComponentSpec, Evidence, State, Stopwatch, Wing
 from homeostat.errors import HomeostatError
 from homeostat.incidents.failure import Failure, Severity, Source
 from homeostat.incidents.recognition import report as report_incident
@@ -100,7 +100,11 @@ class _Workflow:
 
     def __init__(self, on_row: Progress, send: Send) -> None:
         self._on_row, self._send = on_row, send
-        self._found = dict(registry.load_all())
+        self._found: dict[str, type[Component] | LoadFailure] = {}
+        for name, kind in registry.load_all():
+            self._found[name] = kind
+            if not isinstance(kind, LoadFailure):
+                _prepare(name)
         self.names = list(self._found)
         self.rows: dict[str, BootRow] = {}
         self._specs: dict[str, ComponentSpec] = {
@@ -270,6 +274,15 @@ class _Workflow:
     def _set(self, row: BootRow) -> None:
         self.rows[row.name] = row
         self._on_row(row)
+
+
+def _prepare(name: str) -> None:
+    """Let a component begin what takes long while the others are still being loaded."""
+    try:
+        registry.find(name).prepare()
+    except Exception:
+        # What could not be begun early, the boot does itself, or fails with the reason.
+        log.exception("The boot of %s could not be prepared", name)
 
 
 def _known_tiers() -> Mapping[str, int]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import Future
 from importlib.util import find_spec
 
 from homeostat.errors import HomeostatError
@@ -25,6 +27,25 @@ class SpeechUnavailableError(HomeostatError):
     """Speech is not installed; install espeak-ng and the Python package pocketsphinx."""
 
     exit_code = 69
+
+
+class Rehearsal:
+    """Says a phrase and hears it, in a thread of its own from the moment it is made."""
+
+    def __init__(self, phrase: str) -> None:
+        self.phrase = phrase
+        self._answer: Future[str] = Future()
+        threading.Thread(target=self._work, daemon=True, name="rehearsal").start()
+
+    def _work(self) -> None:
+        try:
+            self._answer.set_result(hear(say(self.phrase)))
+        except BaseException as error:  # noqa: BLE001  # handed over to who waits
+            self._answer.set_exception(error)
+
+    def heard(self) -> str:
+        """Return what was heard; raises SpeechUnavailableError."""
+        return self._answer.result()
 
 
 def missing() -> list[str]:

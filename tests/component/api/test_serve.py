@@ -105,6 +105,37 @@ def test_boot_without_a_stack_serves_for_itself_and_ends_with_its_process() -> N
     wait_until(lambda: address() is None, "the API ends when its boot was killed")
 
 
+def test_an_api_that_was_begun_early_is_the_one_that_the_boot_asks(kernel: ApiServer) -> None:
+    kernel.prepare()
+    begun = kernel._started
+    assert begun is not None
+    kernel.prepare()
+    assert kernel._started is begun, "one is enough"
+    with transaction() as session:
+        evidence = kernel.boot(session)
+    assert (evidence.passed, evidence.observed["served_by"]) == (
+        True,
+        f"this boot, as process {begun.pid}",
+    )
+    begun.kill()
+    begun.wait()
+    with transaction() as session:
+        evidence = kernel.boot(session)
+    assert evidence.passed, "one that has died since is started anew"
+    assert str(begun.pid) not in str(evidence.observed["served_by"])
+    assert kernel._started is not None
+    kernel._started.terminate()
+
+
+def test_a_stack_s_api_is_left_to_serve(start: Start, kernel: ApiServer) -> None:
+    start()
+    wait_until(address, "the API says where it listens")
+    kernel.prepare()
+    with transaction() as session:
+        assert kernel.boot(session).observed["served_by"] == "the stack"
+    assert kernel._started is None
+
+
 class OpenToAll(ApiServer):
     """Asks as if the API let everybody in."""
 

@@ -12,6 +12,7 @@ from homeostat.clock import utcnow
 from homeostat.component import State
 from homeostat.incidents.failure import Failure
 from homeostat.incidents.recognition import report
+from homeostat.kernels import voice_conversation
 from homeostat.kernels.voice_conversation import Reply, VoiceConversation
 from homeostat.store import approvals, audit
 from homeostat.store.approvals import Approval
@@ -205,6 +206,28 @@ def test_a_spoken_question_gets_a_spoken_answer(voice: VoiceConversation) -> Non
         reply, spoken = voice.listen(session, speech.say("what broke"), speaker="ada")
     assert reply.text == "No incident is open."
     assert spoken[:4] == b"RIFF"
+
+
+@speaks
+def test_what_was_begun_early_is_heard_once_and_only_if_it_was_just_now(
+    voice: VoiceConversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+    monkeypatch.setattr(speech, "say", lambda words: words.encode())
+    monkeypatch.setattr(speech, "hear", lambda sound: heard.append(sound) or sound.decode())
+    with transaction() as session:
+        for early, spoken in ((True, 1), (False, 2), (True, 3)):
+            if early:
+                voice.prepare()
+            assert voice.probe(session).passed
+            assert len(heard) == spoken
+        voice.prepare()
+        monkeypatch.setattr(voice_conversation, "JUST_NOW", timedelta(0))
+        assert voice.probe(session).passed
+        assert len(heard) == 5, "what is old was said again"
+        monkeypatch.setattr(speech, "hear", lambda _sound: "")
+        voice.prepare()
+        assert not voice.probe(session).passed, "a deaf recogniser is no proof, however early"
 
 
 def test_without_speech_it_says_that_it_is_text_only(

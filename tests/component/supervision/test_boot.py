@@ -171,6 +171,28 @@ def test_a_part_that_claims_without_evidence_is_not_running(
     assert rows(house(part("claims", probe=claims)))["claims"].state is State.FAILED
 
 
+def test_every_part_may_begin_early_and_proves_itself_in_its_turn(
+    house: Callable[..., BootReport],
+) -> None:
+    told = []
+
+    def begins(self: Component) -> None:
+        told.append(f"{self.spec.name} begins")
+        if self.spec.name == "clumsy":
+            raise OSError("nothing can be started here")
+
+    def proves(component: Component, session: Session) -> Evidence:
+        told.append(f"{component.spec.name} boots")
+        return well(component, session)
+
+    parts = [part("first", probe=proves), part("clumsy", tier=1, probe=proves)]
+    for one in parts:
+        one.prepare = begins  # type: ignore[method-assign]  # the part of this test
+    report = house(*parts)
+    assert told == ["first begins", "clumsy begins", "first boots", "clumsy boots"]
+    assert report.running == 2, "what could not be begun early is not failed for that"
+
+
 def test_a_module_that_cannot_be_imported_is_a_failed_boot_named_to_its_dependants(
     house: Callable[..., BootReport],
 ) -> None:
