@@ -20,12 +20,12 @@ PROOF = (sys.executable, "-m", "pytest", "-x", "-q")
 
 
 @app.task(name="fix_analysis.refactor", bind=True, soft_time_limit=540, time_limit=600)
-def play_round(self: HomeostatTask, **_newer: object) -> None:
+def play_round(self: HomeostatTask, job_id: str | None = None, **_newer: object) -> None:
     """Propose and apply what was learnt, where a repository may be mended."""
-    del self
     repository = settings().repository
-    if repository is not None and settings().recovery:
-        refactoring.play(repository, PROOF, _spend)
+    with self.long_job(job_id) as job:
+        if job and repository is not None and settings().recovery:
+            refactoring.play(repository, PROOF, _spend)
 
 
 def _spend(session: Session, approval: Approval) -> bool:

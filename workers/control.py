@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 import homeostat.dispatch
 from homeostat.errors import BrokerUnavailableError
 from homeostat.settings import Settings, settings
-from workers import queues
+from workers import dispatch, queues
 from workers.config import celery_settings
 from workers.depths import depths
 from workers.dispatch import CeleryDispatcher
@@ -44,6 +44,12 @@ def install_dispatcher() -> CeleryDispatcher:
     dispatcher = CeleryDispatcher(client_app())
     homeostat.dispatch.install(dispatcher)
     return dispatcher
+
+
+def send_jobs(job_ids: Iterable[str]) -> None:
+    """Send the messages of job rows from a process that is no worker."""
+    if ids := tuple(job_ids):
+        dispatch.send_jobs(CeleryDispatcher(client_app()), ids)
 
 
 def require_broker() -> None:
@@ -104,6 +110,15 @@ class WorkerPools:
             active = client_app().control.inspect(timeout=1.0).ping() or {}
             nodes = [node for node in active if not node.startswith(f"{FIX}@")]
             client_app().control.pool_grow(by, destination=nodes, reply=True, timeout=2.0)
+
+    def shrink(self, by: int) -> None:
+        """Take `by` children away, the same of each of them; raises BrokerUnavailableError."""
+        with _broker_named():
+            active = client_app().control.inspect(timeout=1.0).ping() or {}
+            nodes = [node for node in active if not node.startswith(f"{FIX}@")]
+            each = by // len(nodes) if nodes else 0
+            if each:
+                client_app().control.pool_shrink(each, destination=nodes, reply=True, timeout=2.0)
 
 
 def queue_depths() -> dict[str, int]:

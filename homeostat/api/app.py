@@ -5,8 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exception_handlers import (
+    http_exception_handler,
+    request_validation_exception_handler,
+)
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -53,6 +59,8 @@ def create_app() -> FastAPI:
     app.middleware("http")(_with_security_headers)
     app.exception_handler(LoginNeededError)(_to_login)
     app.exception_handler(HomeostatError)(_in_words)
+    app.exception_handler(HTTPException)(_refused)
+    app.exception_handler(RequestValidationError)(_malformed)
     return app
 
 
@@ -68,8 +76,30 @@ async def _to_login(request: Request, error: Exception) -> Response:
     return RedirectResponse("/login", status_code=303)
 
 
+async def _refused(request: Request, error: Exception) -> Response:
+    """Answer a page that is not there, or not so, with a page; a program with JSON."""
+    if not isinstance(error, HTTPException) or not _by_browser(request):
+        return await http_exception_handler(request, error)  # type: ignore[arg-type]  # one of them
+    words = error.detail
+    if error.status_code == 404:
+        words = f"There is no page at {request.url.path}; begin at the status."
+    return pages.error_page(request, words, error.status_code)
+
+
+async def _malformed(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError) or not _by_browser(request):
+        return await request_validation_exception_handler(request, error)  # type: ignore[arg-type]  # as above
+    first = error.errors()[0]
+    words = f"{first['loc'][-1]} cannot be {first['input']!r}: {first['msg']}."
+    return pages.error_page(request, words, 422)
+
+
+def _by_browser(request: Request) -> bool:
+    return not request.url.path.startswith(("/api/", "/static/", "/metrics"))
+
+
 async def _in_words(request: Request, error: Exception) -> Response:
     found = next((code for kind, code in _STATUS_OF.items() if isinstance(error, kind)), 500)
-    if request.url.path.startswith("/api/"):
+    if not _by_browser(request):
         return JSONResponse({"detail": str(error)}, status_code=found)
     return pages.error_page(request, str(error), found)

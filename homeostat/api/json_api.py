@@ -7,24 +7,22 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import FileResponse, StreamingResponse
-from fastapi.security import HTTPAuthorizationCredentials
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from homeostat.api import auth, live, views
+from homeostat.api.refusals import ANY, MISSING, TOO_LATE
+from homeostat.api.sending import send
 from homeostat.incidents import lifecycle
 from homeostat.store import database
 from homeostat.supervision import deciding
 
-#: Only for OpenAPI's sake: `auth.require` is what looks.
-_Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(auth.BEARER)]
-
-
-def _declared(_bearer: _Bearer) -> None:
-    """Make the token's scheme a part of OpenAPI."""
-
-
-router = APIRouter(prefix="/api/v1", dependencies=[Depends(_declared), Depends(auth.require)])
+router = APIRouter(
+    prefix="/api/v1",
+    # The scheme is declared for OpenAPI's sake: `auth.require` is what looks.
+    dependencies=[Depends(auth.BEARER), Depends(auth.require)],
+    responses=ANY,
+)
 
 
 def _reading() -> Iterator[Session]:
@@ -34,6 +32,12 @@ def _reading() -> Iterator[Session]:
 
 Reading = Annotated[Session, Depends(_reading)]
 Most = Annotated[int, Query(ge=1, le=500)]
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events."""
+
+    media_type = "text/event-stream"
 
 
 class Decision(BaseModel):
@@ -68,7 +72,7 @@ def components(session: Reading) -> list[dict[str, Any]]:
     return found
 
 
-@router.get("/components/{name}")
+@router.get("/components/{name}", responses=MISSING)
 def component(name: str, session: Reading) -> dict[str, Any]:
     """One component with its newest runs."""
     found = views.component_detail(session, name)
@@ -83,13 +87,13 @@ def incidents(session: Reading, state: str = "open", most: Most = 100) -> list[d
     return views.incidents(session, state=state, most=most)
 
 
-@router.get("/incidents/{incident_id}")
+@router.get("/incidents/{incident_id}", responses=MISSING)
 def incident(incident_id: str, session: Reading) -> dict[str, Any]:
     """One incident with its timeline and diagnostic bundle."""
     return views.incident(session, incident_id)
 
 
-@router.post("/incidents/{incident_id}/acknowledge")
+@router.post("/incidents/{incident_id}/acknowledge", responses=MISSING | TOO_LATE)
 def acknowledge(incident_id: str, note: Note) -> dict[str, Any]:
     """Take an incident on: reminders and escalation by time stop."""
     with database.transaction() as session:
@@ -98,7 +102,7 @@ def acknowledge(incident_id: str, note: Note) -> dict[str, Any]:
         return views.incident(session, found.id)
 
 
-@router.post("/incidents/{incident_id}/resolve")
+@router.post("/incidents/{incident_id}/resolve", responses=MISSING | TOO_LATE)
 def resolve(incident_id: str, note: Note) -> dict[str, Any]:
     """Say that an incident is over."""
     with database.transaction() as session:
@@ -116,11 +120,11 @@ def approvals(session: Reading) -> dict[str, Any]:
     }
 
 
-@router.post("/approvals/{approval_id}")
+@router.post("/approvals/{approval_id}", responses=TOO_LATE)
 def decide(approval_id: str, decision: Decision) -> dict[str, str]:
     """Decide an approval, once."""
     approve = decision.decision == "approve"
-    deciding.decide(approval_id, approve=approve, by=decision.by, reason=decision.reason)
+    deciding.decide(approval_id, approve=approve, by=decision.by, reason=decision.reason, send=send)
     return {"id": approval_id, "decision": decision.decision}
 
 
@@ -142,7 +146,7 @@ def reports() -> list[dict[str, Any]]:
     return views.reports()
 
 
-@router.get("/reports/{name:path}")
+@router.get("/reports/{name:path}", responses=MISSING, response_class=FileResponse)
 def report(name: str) -> FileResponse:
     """One report's file."""
     path = views.report_file(name)
@@ -151,7 +155,7 @@ def report(name: str) -> FileResponse:
     return FileResponse(path)
 
 
-@router.get("/events")
-def events(request: Request) -> StreamingResponse:
+@router.get("/events", response_class=EventStream)
+def events(request: Request) -> EventStream:
     """Audited acts and steps of incidents as they happen, as server-sent events."""
-    return StreamingResponse(live.stream(request), media_type="text/event-stream")
+    return EventStream(live.stream(request))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fastapi import APIRouter, Depends, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -12,6 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from homeostat.api import auth
+from homeostat.api.refusals import ANY
 from homeostat.clock import utcnow
 from homeostat.store import approvals, database, jobs
 from homeostat.store.audit import AuditHead
@@ -78,7 +80,13 @@ class StoreCollector(Collector):
         yield family
 
 
-@router.get("/metrics", dependencies=[Depends(auth.require)], tags=["metrics"])
+@router.get(
+    "/metrics",
+    dependencies=[Depends(auth.BEARER), Depends(auth.require)],
+    response_class=PlainTextResponse,
+    responses=ANY,
+    tags=["metrics"],
+)
 def metrics() -> Response:
     """All metrics in Prometheus's text format."""
     registry = CollectorRegistry()

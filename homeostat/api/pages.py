@@ -9,11 +9,12 @@ from typing import Annotated, Any
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
+from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.templating import Jinja2Templates
 from sqlalchemy.orm import Session
 
 from homeostat.api import auth, views
+from homeostat.api.sending import send
 from homeostat.clock import aware, utcnow
 from homeostat.incidents import lifecycle
 from homeostat.settings import settings
@@ -23,6 +24,7 @@ from homeostat.supervision.api_access import TOKEN_FILE
 
 #: A form of ours is a few short fields; a larger body is not one of ours.
 LONGEST_FORM = 10_000
+NOT_OURS = "This form is not from this session; load the page anew."
 
 router = APIRouter(include_in_schema=False)
 inside = APIRouter(include_in_schema=False, dependencies=[Depends(auth.require_browser)])
@@ -61,7 +63,9 @@ def _page(request: Request, name: str, **values: Any) -> Response:
 
 def error_page(request: Request, message: str, status: int) -> Response:
     """Return a page with one sentence that says what was wrong."""
-    values = {"message": message, "now": utcnow()}
+    values: dict[str, Any] = {"message": message, "now": utcnow()}
+    if auth.session_holds(request.cookies.get(auth.COOKIE)):
+        values["form_key"] = auth.form_key(request)
     return templates.TemplateResponse(request, "error.html", values, status_code=status)
 
 
@@ -102,6 +106,16 @@ def login(request: Request, form: Form) -> Response:
     return answer
 
 
+@inside.post("/logout")
+def logout(request: Request, form: Form) -> Response:
+    """End the browser's session."""
+    if not _own_form(request, form):
+        return error_page(request, NOT_OURS, 403)
+    answer = RedirectResponse("/login", status_code=303)
+    answer.delete_cookie(auth.COOKIE, httponly=True, samesite="strict")
+    return answer
+
+
 @inside.get("/")
 def status(request: Request, session: Reading) -> Response:
     """The status matrix."""
@@ -134,7 +148,7 @@ def incident(request: Request, incident_id: str, session: Reading) -> Response:
 def acknowledge(request: Request, incident_id: str, form: Form) -> Response:
     """Take an incident on."""
     if not _own_form(request, form):
-        return error_page(request, "This form is not from this session; load the page anew.", 403)
+        return error_page(request, NOT_OURS, 403)
     with database.transaction() as session:
         lifecycle.acknowledge(session, incident_id, actor="web", note=form.get("note", ""))
     return RedirectResponse(f"/incidents/{incident_id}", status_code=303)
@@ -151,9 +165,11 @@ def approvals(request: Request, session: Reading) -> Response:
 def decide(request: Request, approval_id: str, form: Form) -> Response:
     """Approve or reject."""
     if not _own_form(request, form) or form.get("decision") not in {"approve", "reject"}:
-        return error_page(request, "This form is not from this session; load the page anew.", 403)
+        return error_page(request, NOT_OURS, 403)
     approve = form["decision"] == "approve"
-    deciding.decide(approval_id, approve=approve, by="web", reason=form.get("reason", ""))
+    deciding.decide(
+        approval_id, approve=approve, by="web", reason=form.get("reason", ""), send=send
+    )
     return RedirectResponse("/approvals", status_code=303)
 
 
@@ -167,7 +183,7 @@ def audit(
 ) -> Response:
     """The audit log."""
     rows = views.audit(session, before=before, actor=actor, action=action)
-    return _page(request, "audit.html", rows=rows, actor=actor, action=action)
+    return _page(request, "audit.html", rows=rows, before=before, actor=actor, action=action)
 
 
 @inside.get("/reports")
@@ -194,10 +210,9 @@ def events(request: Request) -> Response:
 
 
 @inside.get("/docs")
-def docs(request: Request) -> HTMLResponse:
+def docs(request: Request) -> Response:
     """The API's routes, from its own OpenAPI description."""
-    paths = request.app.openapi()["paths"]
-    return HTMLResponse(templates.get_template("docs.html").render(paths=paths, now=utcnow()))
+    return _page(request, "docs.html", paths=request.app.openapi()["paths"])
 
 
 router.include_router(inside)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from homeostat.cli.output import Format, Output, table
+from homeostat.cli.sending import send
 from homeostat.store import approvals, database
 from homeostat.store.approvals import Approval, ApprovalError
 from homeostat.supervision import deciding
@@ -57,7 +58,7 @@ def reject(approval: Id, *, reason: Reason = "") -> None:
 
 def _decide(approval: str, *, approve: bool, reason: str) -> None:
     found = _find(approval)
-    deciding.decide(found["id"], approve=approve, by=getpass.getuser(), reason=reason)
+    deciding.decide(found["id"], approve=approve, by=getpass.getuser(), reason=reason, send=send)
     typer.echo(f"{'Approved' if approve else 'Rejected'}: {found['action']}.")
 
 

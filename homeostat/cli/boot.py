@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
+from homeostat.cli.sending import send
 from homeostat.component import State
 from homeostat.supervision.boot import boot
 from homeostat.supervision.boot_report import BootReport, BootRow
@@ -21,24 +21,14 @@ def command(
 ) -> None:
     """Boot every component with evidence; exit code 1 unless every one is RUNNING."""
     if as_json:
-        report = boot(send=_send)
+        report = boot(send=send)
         typer.echo(report.model_dump_json())
     else:
-        report = boot(on_row=_line, send=_send)
+        report = boot(on_row=_line, send=send)
         _summary(report)
     everything = [*report.components, *report.subsystems]
     if any(row.state is not State.RUNNING for row in everything):
         raise typer.Exit(1)
-
-
-def _send(job_ids: Iterable[str]) -> None:
-    """Send the analysis of a failed boot at once, where anybody is there to take it."""
-    ids = tuple(job_ids)
-    if not ids:
-        return
-    from workers import control, dispatch
-
-    dispatch.send_jobs(dispatch.CeleryDispatcher(control.client_app()), ids)
 
 
 def _line(row: BootRow) -> None:

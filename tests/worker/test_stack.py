@@ -21,6 +21,8 @@ import redis
 
 from homeostat import registry
 from homeostat.clock import utcnow
+from homeostat.store import approvals
+from homeostat.store.database import transaction
 from homeostat.supervision import poison
 from tests.conftest import forget_settings
 from tests.running_stack import RunningStack, alive, environment, homeostat
@@ -109,6 +111,29 @@ def test_a_task_can_be_called_by_name(stack: RunningStack) -> None:
     assert done.returncode == 0, done.stderr
     sql = "SELECT * FROM effects WHERE key = 'called-by-name'"
     assert len(wait_until(lambda: stack.rows(sql), "the task has run")) == 1
+
+
+def test_what_is_decided_by_api_reaches_a_worker_at_once(stack: RunningStack) -> None:
+    with transaction() as session:
+        approval = approvals.request(
+            session, action="probe.talk", subject="nothing", risk="low",
+            requested_by="tests", plan="nothing", valid_for=timedelta(minutes=5),
+        )  # fmt: skip
+    token = (stack.state_dir / "api.token").read_text()
+    answer = httpx.post(
+        f"{stack.state['api_url']}/api/v1/approvals/{approval.id}",
+        json={"decision": "approve"},
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=30,
+    )
+    assert answer.status_code == 200, answer.text
+    key = f"fix_analysis.decided:{approval.id}"
+
+    def job() -> dict[str, Any]:
+        return stack.rows("SELECT sends, state FROM jobs WHERE natural_key = :key", key=key)[0]
+
+    assert job()["sends"] == 1, "the API itself has sent it"
+    wait_until(lambda: job()["state"] == "done", "a worker has looked at it", 60)
 
 
 def test_celery_call_reaches_a_worker_too(stack: RunningStack) -> None:

@@ -5,7 +5,7 @@ const state = document.getElementById("connection");
 const source = new EventSource("/api/v1/events");
 source.onopen = () => { state.textContent = "listening"; };
 source.onerror = () => { state.textContent = "not connected, trying again"; };
-for (const kind of ["audit", "incident"]) {
+for (const kind of ["audit", "incident", "bus"]) {
   source.addEventListener(kind, (message) => {
     const event = JSON.parse(message.data);
     const row = document.createElement("tr");
@@ -15,6 +15,7 @@ for (const kind of ["audit", "incident"]) {
       cell.textContent = text;
       row.append(cell);
     }
+    document.getElementById("nothing")?.remove();
     list.prepend(row);
     while (list.children.length > 200) { list.lastElementChild.remove(); }
   });

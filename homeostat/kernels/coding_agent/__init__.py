@@ -74,6 +74,10 @@ class CodingAgent(Component):
         """Refuse a proposed fix; raises NotOpenError."""
         return Approvals(self._mending()).reject(repair_id, by, reason)
 
+    def follow_up(self, session: Session) -> tuple[int, int, int]:
+        """Set going what people decided; return how many are applied, ended, and wait."""
+        return Approvals(self._mending()).follow_up(session)
+
     def take_back(self, repair_id: str, by: str, reason: str) -> Repair:
         """Take an applied fix back on a person's word; raises NotOpenError."""
         return self._watching().take_back(repair_id, reason, actor=by)
@@ -156,7 +160,7 @@ class CodingAgent(Component):
         del due_at
         repository = self.context.settings.repository
         recovered = recover(repository) if repository is not None else ""
-        applied, ended, waiting = Approvals(self._mending()).follow_up(session)
+        applied, ended, waiting = self.follow_up(session)
         return CycleResult(
             work=bool(recovered) + applied + ended,
             observed={

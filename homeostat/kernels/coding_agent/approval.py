@@ -119,7 +119,11 @@ class Approvals:
         """Set going what was decided elsewhere; return how many are applied, ended, and wait."""
         applied = ended = waiting = 0
         for repair in session.scalars(
-            select(Repair).where(Repair.status.in_(PROVEN), Repair.approval_id != "").limit(200)
+            select(Repair)
+            .where(Repair.status.in_(PROVEN), Repair.approval_id != "")
+            .limit(200)
+            # Of two that look at once, the second finds what the first has ended no more.
+            .with_for_update()
         ).all():
             approval = session.get(Approval, repair.approval_id, populate_existing=True)
             state = approval.state if approval else ApprovalState.EXPIRED

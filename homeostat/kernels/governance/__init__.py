@@ -23,7 +23,7 @@ from homeostat.kernels.governance.policy import (
     ruled,
 )
 from homeostat.settings import Mode
-from homeostat.store import approvals, controls, track_records
+from homeostat.store import approvals, controls, jobs, track_records
 from homeostat.store.approvals import Approval, ApprovalError, ApprovalState
 from homeostat.store.audit import AuditRow
 from homeostat.supervision import events
@@ -34,6 +34,8 @@ __all__ = ["Decision", "Governance", "PolicyError"]
 
 #: While this switch is set, nothing acts by itself.
 FREEZE = "governance.freeze"
+#: The task that sets going what a person decided; whoever asked would find it a cycle later.
+DECIDED = "fix_analysis.decided"
 _NAME = "kernels.governance"
 _ALLOWED = "governance.allow"
 
@@ -188,6 +190,10 @@ class Governance(Component):
         )
         told: dict[str, JsonValue] = {"approval": approval_id, "approved": approve, "by": by}
         events.tell(session, "approval.decided", told, publisher=_NAME, key=approval_id)
+        jobs.enqueue(
+            session, DECIDED, {"approval_id": approval_id}, queue="fix_analysis", priority=10,
+            natural_key=f"{DECIDED}:{approval_id}",
+        )  # fmt: skip
 
     def use(
         self, session: Session, approval_id: str, *, action: str, subject: str, actor: str

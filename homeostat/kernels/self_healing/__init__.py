@@ -170,6 +170,12 @@ class SelfHealing(Component):
             tell_incident(session, ACTOR, cause, outcome)
         return outcome
 
+    def follow_up(self, session: Session) -> dict[str, int]:
+        """Set going what people decided: hand over what they approved, end what they did not."""
+        decided = consent.follow_up(session)
+        _hand_over(session)
+        return decided
+
     def probe(self, session: Session) -> Evidence:
         """Heal a process that was really killed, and see that a remedy that does nothing is
         not taken for one that worked.
@@ -200,17 +206,7 @@ class SelfHealing(Component):
         """Hand requested remedies to a worker, end abandoned ones, lift switches that ran out."""
         del due_at
         decided = consent.follow_up(session)
-        handed = [
-            run.id
-            for run in remedies.requested(session, limit=20)
-            if jobs.enqueue(
-                session,
-                REMEDY_TASK,
-                {"run_id": run.id},
-                queue="fix_analysis",
-                natural_key=f"remedy:{run.id}",
-            )
-        ]
+        handed = _hand_over(session)
         abandoned = remedies.abandoned(session, ABANDONED_AFTER)
         for run in abandoned:
             run.state, run.ended_at = RunState.UNVERIFIED, utcnow()
@@ -292,6 +288,21 @@ def _ground(cause: Cause, step: Step, on: ProcessControl | None) -> Ground:
 def _refresh() -> None:
     settings.cache_clear()
     registry.find.cache_clear()
+
+
+def _hand_over(session: Session) -> list[str]:
+    """Hand the requested remedies to a worker, each once; return their ids."""
+    return [
+        run.id
+        for run in remedies.requested(session, limit=20)
+        if jobs.enqueue(
+            session,
+            REMEDY_TASK,
+            {"run_id": run.id},
+            queue="fix_analysis",
+            natural_key=f"remedy:{run.id}",
+        )
+    ]
 
 
 def _drill_plan(within_s: float) -> Plan:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import stat
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from homeostat import registry
-from homeostat.api import create_app
+from homeostat.api import create_app, live
+from homeostat.api.app import STATIC
 from homeostat.api.json_api import router
 from homeostat.incidents.failure import Failure
 from homeostat.incidents.recognition import report
 from homeostat.settings import settings
 from homeostat.store import approvals, audit
 from homeostat.store.database import transaction
+from homeostat.store.jobs import Job
 from homeostat.supervision import api_access
 
 pytestmark = pytest.mark.usefixtures("sqlite_store")
@@ -188,6 +193,29 @@ def test_a_page_escapes_what_a_failure_says(browser: TestClient) -> None:
     assert "&lt;script&gt;alert" in browser.get("/approvals").text
 
 
+def decided(approval_id: str) -> Job:
+    with transaction() as session:
+        key = f"fix_analysis.decided:{approval_id}"
+        return session.scalars(select(Job).where(Job.natural_key == key)).one()
+
+
+def test_a_decision_by_api_stands_though_no_broker_takes_what_follows(client: TestClient) -> None:
+    approval = planted_approval()
+    said = {"decision": "approve", "by": "ann"}
+    assert client.post(f"/api/v1/approvals/{approval}", json=said).status_code == 200
+    assert decided(approval).state == "pending", "the sweeper will send it"
+    again = client.post(f"/api/v1/approvals/{approval}", json=said)
+    assert (again.status_code, "approved already" in again.json()["detail"]) == (409, True)
+
+
+def test_a_decision_on_the_pages_writes_what_follows_too(browser: TestClient) -> None:
+    approval = planted_approval()
+    form_key = form_key_of(browser.get("/approvals").text)
+    form = {"form_key": form_key, "decision": "reject", "reason": "no"}
+    assert browser.post(f"/approvals/{approval}", data=form).status_code == 303
+    assert decided(approval).kwargs == {"approval_id": approval}
+
+
 def test_the_audit_log_is_paged_and_searched(client: TestClient) -> None:
     with transaction() as session:
         for number in range(7):
@@ -231,6 +259,50 @@ def test_openapi_names_every_route_and_its_scheme(client: TestClient) -> None:
     assert {"/api/v1/status", "/api/v1/incidents/{incident_id}", "/metrics"} <= set(
         described["paths"]
     )
+
+
+def form_key_of(page: str) -> str:
+    return page.split('name="form_key" value="')[1].split('"', maxsplit=1)[0]
+
+
+def test_a_page_that_is_not_there_is_a_page_that_says_so(browser: TestClient) -> None:
+    for path, code, words in (
+        ("/nowhere", 404, "There is no page at /nowhere"),
+        ("/audit?before=x", 422, "before cannot be &#39;x&#39;"),
+    ):
+        answer = browser.get(path)
+        assert (answer.status_code, words in answer.text) == (code, True), answer.text
+        assert answer.headers["content-type"].startswith("text/html")
+        assert "Log out" in answer.text, "and it leads on"
+    assert browser.get("/api/v1/nowhere").json() == {"detail": "Not Found"}
+
+
+def test_a_browser_can_log_out(browser: TestClient) -> None:
+    assert browser.post("/logout", data={}).status_code == 403, "no other site can do it"
+    form = {"form_key": form_key_of(browser.get("/").text)}
+    assert browser.post("/logout", data=form).headers["location"] == "/login"
+    assert browser.get("/").status_code == 303
+
+
+def test_the_live_page_shows_each_kind_of_event_that_is_told() -> None:
+    told = set(re.findall(r'_event\("(\w+)"', inspect.getsource(live)))
+    script = (STATIC / "live.js").read_text()
+    shown = re.search(r"of \[(.*?)\]", script)
+    assert shown is not None
+    assert told == {kind.strip(' "') for kind in shown[1].split(",")} != set()
+
+
+def test_openapi_says_how_each_route_may_refuse(client: TestClient) -> None:
+    told = client.get("/api/v1/openapi.json").json()["paths"]
+    for path, methods in told.items():
+        for method, route in methods.items():
+            refusals = set(route["responses"])
+            assert {"401", "503"} <= refusals, (path, method)
+            assert route["description"], (path, method)
+            named = "{" in path and "approvals" not in path
+            assert ("404" in refusals) is named, (path, method)
+    stream = told["/api/v1/events"]["get"]["responses"]["200"]["content"]
+    assert list(stream) == ["text/event-stream"]
 
 
 def test_a_large_form_is_not_read_to_its_end(browser: TestClient) -> None:

@@ -17,6 +17,7 @@ from homeostat.incidents import lifecycle
 from homeostat.incidents.failure import Failure, Source
 from homeostat.incidents.lifecycle import State
 from homeostat.incidents.recognition import report
+from homeostat.kernels.governance import DECIDED
 from homeostat.kernels.self_healing import REMEDY_TASK, SelfHealing
 from homeostat.repair.remedy import Cause, cause_of
 from homeostat.settings import settings
@@ -26,6 +27,7 @@ from homeostat.store.database import transaction
 from homeostat.store.jobs import Job
 from homeostat.store.remedies import RemedyRun, RunState
 from homeostat.supervision import deciding
+from tasks import decisions
 from tests.conftest import forget_settings
 
 pytestmark = pytest.mark.usefixtures("sqlite_store")
@@ -94,6 +96,25 @@ def test_what_a_person_approves_runs_once_and_is_verified(healer: SelfHealing) -
     (run,) = runs()
     assert run.state == RunState.VERIFIED
     assert all_approvals()[0].state == ApprovalState.USED
+
+
+@pytest.mark.parametrize("approved", [True, False])
+def test_a_decision_is_set_going_at_once_and_once(healer: SelfHealing, *, approved: bool) -> None:
+    healer.remedy(CAUSE)
+    (approval,) = all_approvals()
+    sent: list[str] = []
+    deciding.decide(approval.id, approve=approved, by="ada", reason="", send=sent.extend)
+    with transaction() as session:
+        job = session.scalars(select(Job).where(Job.task == DECIDED)).one()
+    assert job.id in sent, "the door was given it to send"
+    for _ in range(2):
+        decisions.decided(**job.kwargs, job_id=job.id)
+    (run,) = runs()
+    assert run.state == (RunState.REQUESTED if approved else RunState.REFUSED)
+    with transaction() as session:
+        handed = session.scalars(select(Job.kwargs).where(Job.task == REMEDY_TASK)).all()
+    assert handed == ([{"run_id": run.id}] if approved else [])
+    assert cycle(healer) == ([run.id] if approved else []), "the cycle has nothing to add"
 
 
 def test_it_is_asked_for_once_however_often_the_failure_recurs(healer: SelfHealing) -> None:

@@ -1,0 +1,13 @@
+"""How the API sends job rows that it wrote; it loads the sender when first asked to decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def send(job_ids: Iterable[str]) -> None:
+    """Send the messages of job rows at once; where no broker answers, the sweeper does later."""
+    if ids := tuple(job_ids):
+        from workers import control
+
+        control.send_jobs(ids)
