@@ -10,14 +10,15 @@ import typer
 
 
 class Format(StrEnum):
-    """The forms of output; `-o json` is stable, text is for reading."""
+    """The forms of output; `-o json` is stable, text and table are for reading, and the same."""
 
     TEXT = "text"
+    TABLE = "table"
     JSON = "json"
 
 
 #: The option that every listing command has.
-Output = Annotated[Format, typer.Option("-o", "--output", help="text or json")]
+Output = Annotated[Format, typer.Option("-o", "--output", help="text, table or json")]
 
 #: The colour of a state; UNKNOWN is as loud as FAILED.
 STYLES = {

@@ -196,11 +196,12 @@ def explain(
     output: Output = Format.TEXT,
 ) -> None:
     """Why a decision was taken, in a sentence."""
+    from homeostat.settings import settings
     from homeostat.store.database import reading
     from homeostat.trading import replay as replaying
 
     with reading() as session:
-        sentence = replaying.explain(session, decision)
+        sentence = replaying.explain(session, decision, settings())
     typer.echo(json.dumps({"id": decision, "why": sentence}) if output is Format.JSON else sentence)
 
 
@@ -211,7 +212,10 @@ def replay(
     end: Annotated[datetime | None, typer.Option("--to", help="UTC; else now.")] = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Derive decisions anew from journal and data; exit code 3 where one comes out otherwise."""
+    """Derive decisions anew from journal and data.
+
+    Exit code 3 where one comes out otherwise, or what one rested on is not as it was.
+    """
     from homeostat.clock import aware, utcnow
     from homeostat.settings import settings
     from homeostat.store.database import reading
@@ -220,17 +224,17 @@ def replay(
     until = aware(end) if end else utcnow()
     since = aware(start) if start else until - timedelta(hours=1)
     with reading() as session:
-        found = list(replaying.replay(session, settings(), since, until))
-    differing = [vars(one) for one in found if not one.same]
-    report = {
-        "from": since.isoformat(),
-        "to": until.isoformat(),
-        "decisions": len(found),
-        "same": len(found) - len(differing),
-        "differing": differing[:100],
-    }
-    _show(report, output, "Replay")
-    if differing:
+        found = replaying.replay(session, settings(), since, until)
+    report = found.as_json()
+    if output is Format.JSON:
+        _show({"from": since.isoformat(), "to": until.isoformat(), **report}, output, "")
+    else:
+        counts = {name: value for name, value in report.items() if not isinstance(value, list)}
+        _show(counts, output, f"Replay from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}")
+        for name in ("differing", "changed"):
+            if report[name]:
+                _show(report[name], output, name.capitalize())
+    if found.differing or found.changed:
         raise typer.Exit(DIFFERS)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ class Batch:
     codes: NDArray[np.int64]
     names: list[str] = field(default_factory=lambda: [""])
     opened: list[Position] = field(default_factory=list)
+    #: What the gates were told by others, for the journal: a decision is derived anew from it.
+    told: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, panel: Panel, found: Signals) -> Batch:

@@ -16,7 +16,7 @@ from homeostat.clock import aware, new_id
 from homeostat.settings import Settings
 from homeostat.store import trading as store
 from homeostat.store.trading import PAPER, Book, DecisionCycle, EquityPoint, Position
-from homeostat.trading.flow import entries, exits
+from homeostat.trading.flow import entries, evidence, exits
 from homeostat.trading.flow.batch import Batch
 from homeostat.trading.flow.ground import Ground
 from homeostat.trading.flow.journal import journal
@@ -134,6 +134,7 @@ def _inputs(source: str, batch: Batch, model: Agent | None, ground: Ground) -> d
         "directive": ground.directive.version if ground.directive is not None else None,
         "universe": ground.universe.id if ground.universe is not None else None,
         "policy": ground.policy.id if ground.policy is not None else None,
+        **evidence.written(ground, batch),
     }
 
 

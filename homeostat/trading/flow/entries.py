@@ -61,6 +61,7 @@ def gate_signals(batch: Batch, session: Session, ground: Ground, parties: Partie
         "trading.model_supervisor",
         lambda one: one.count(session, found.model, longs, shorts, abstained),
     )
+    batch.told["blocked_side"] = blocked
     if blocked is None:
         batch.stop_all("MODEL_SUPERVISOR_AWAY")
     elif blocked:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from homeostat.store.trading import DecisionCycle, write_decisions
 from homeostat.trading.flow.batch import OPENED, Batch
+from homeostat.trading.market import digest
 
 _HEAD = insert(DecisionCycle.__table__)  # type: ignore[arg-type]  # a model's table is a Table at run time
 
@@ -30,23 +31,27 @@ def journal(
     Raises IntegrityError where another worker has journaled the same tick: nothing of this cycle
     may then be kept.
     """
-    rules = batch.counts()
+    rules, written = batch.counts(), batch.rules
+    price = np.nan_to_num(batch.panel.close[:, -1])
+    numbers = [batch.signals.side.astype(np.float64), batch.signals.confidence, price]
+    numbers += [batch.volatility, *batch.barriers, batch.size]
+    # A zero with a sign comes back from the store without it.
+    marks = digest.packed(digest.row_marks(np.array(numbers) + 0.0, written))
     head = {
         "id": cycle_id,
         "due_at": due_at,
         "book": book,
-        "inputs": inputs,
+        "inputs": {**inputs, "rows": marks},
         "counts": {"rules": rules, **counts},
     }
     session.execute(_HEAD, [head])
-    written = batch.rules
     columns: dict[str, list[Any]] = {
         "symbol": list(batch.panel.symbols),
         "rule": written,
         "approved": [rule == OPENED for rule in written],
         "side": batch.signals.side.tolist(),
         "confidence": batch.signals.confidence.tolist(),
-        "price": np.nan_to_num(batch.panel.close[:, -1]).tolist(),
+        "price": price.tolist(),
         "volatility": batch.volatility.tolist(),
         "take_profit": batch.barriers[0].tolist(),
         "stop_loss": batch.barriers[1].tolist(),

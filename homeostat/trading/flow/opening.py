@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from homeostat.store import trading as store
-from homeostat.store.trading import Directive, Position, decision_id
+from homeostat.store.trading import Book, Directive, Position, decision_id
 from homeostat.trading import venue
 from homeostat.trading.flow.batch import OPENED, Batch
 from homeostat.trading.flow.parties import FLOW, Parties
 from homeostat.trading.market.panel import Instrument
+
+#: What the journal keeps of each reservation that the balancer saw.
+HELD = ("decision_id", "symbol", "side", "risk", "notional", "cluster")
 
 
 @dataclass(frozen=True)
@@ -63,29 +66,52 @@ def _release(desk: Desk, decision: str) -> None:
     desk.parties.ask("trading.portfolio_balancer", lambda pba: pba.release(desk.session, decision))
 
 
+@dataclass(frozen=True)
+class Asking:
+    """A question to the balancer: whom, for which cycle, on which book, under which directive."""
+
+    pba: Any
+    session: Session
+    cycle_id: str
+    book: Book
+    directive: Directive | None
+
+
 def _reserve(
     pba: Any, batch: Batch, desk: Desk, directive: Directive | None, rows: NDArray[np.intp]
 ) -> list[Any]:
+    book = store.book_of(desk.session, desk.book, lock=not desk.locked)
+    return ask_for_room(batch, Asking(pba, desk.session, desk.cycle_id, book, directive), rows)
+
+
+def ask_for_room(batch: Batch, asking: Asking, rows: NDArray[np.intp]) -> list[Any]:
     """Size the rows that are left and ask the balancer; returns its verdicts."""
     from homeostat.trading import portfolio_balancer as balancer
 
     limits = balancer.Limits()
     scale = 1.0
-    if directive is not None:
-        limits, scale = limits.under(directive), directive.scale_position_sizes
-    session, symbols = desk.session, batch.panel.symbols
-    book = store.book_of(session, desk.book, lock=not desk.locked)
+    if asking.directive is not None:
+        limits = limits.under(asking.directive)
+        scale = asking.directive.scale_position_sizes
+    pba, session, book = asking.pba, asking.session, asking.book
+    symbols = batch.panel.symbols
     risk, notional = balancer.sizes(book.equity, batch.barriers[1, rows], scale, limits)
     batch.size[rows] = notional / batch.panel.close[rows, -1]
-    code, held = pba.shut(session, desk.book, book.equity, limits)
+    code, held = pba.shut(session, book.name, book.equity, limits)
+    batch.told["book"] = {
+        "equity": book.equity,
+        "held": [[getattr(one, name) for name in HELD] for one in held.rows],
+        "limits": vars(limits),
+    }
     if code:
         # A full book denies everybody alike; nobody has to be ranked for that.
         if code != "CRITICAL_VIOLATIONS":
-            batch.stop([row for row in rows if symbols[row] in held], "POSITION_ALREADY_OPEN")
+            denied = [row for row in rows if symbols[row] in held.symbols]
+            batch.stop(denied, "POSITION_ALREADY_OPEN")
         batch.stop(rows, code)
         return []
     wishes = [
-        balancer.Candidate(decision_id(desk.cycle_id, symbols[row]), symbols[row], *values)
+        balancer.Candidate(decision_id(asking.cycle_id, symbols[row]), symbols[row], *values)
         for row, *values in zip(
             rows.tolist(),
             batch.signals.side[rows].tolist(),

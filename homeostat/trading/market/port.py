@@ -8,7 +8,7 @@ report says which input it was.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,11 @@ class Market:
 def age_s(panel: Panel, at: datetime) -> float:
     """Return how many seconds ago the panel's newest bar closed."""
     return at.timestamp() - float(panel.times[-1]) - BAR_S
+
+
+def moment_of(seconds: int) -> datetime:
+    """Return the moment of epoch seconds."""
+    return datetime.fromtimestamp(seconds, tz=UTC)
 
 
 def market(settings: Settings) -> Market:

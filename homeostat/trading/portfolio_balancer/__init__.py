@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy import bindparam, func, insert, select
@@ -19,6 +18,7 @@ from homeostat.component import Component, ComponentSpec, CycleResult, Evidence,
 from homeostat.store import trading as store
 from homeostat.store.trading import Book, Order, Position, Reservation
 from homeostat.trading.market import port
+from homeostat.trading.portfolio_balancer.admission import Verdict, admitted
 from homeostat.trading.portfolio_balancer.balance import risk_parity, shrunk_covariance
 from homeostat.trading.portfolio_balancer.limits import (
     Candidate,
@@ -32,6 +32,7 @@ from homeostat.trading.portfolio_balancer.moves import Moves, clusters
 
 __all__ = [
     "Candidate",
+    "Held",
     "Limits",
     "Moves",
     "PortfolioBalancer",
@@ -49,13 +50,6 @@ _TABLE = Reservation.__table__.c
 _IN_BOOK = select(
     _TABLE.decision_id, _TABLE.symbol, _TABLE.side, _TABLE.risk, _TABLE.notional, _TABLE.cluster
 ).where(_TABLE.state == HELD, _TABLE.book == bindparam("book"))
-
-
-class Verdict(NamedTuple):
-    """What became of a candidate: `code` is empty where its room was reserved."""
-
-    candidate: Candidate
-    code: str = ""
 
 
 class PortfolioBalancer(Component):
@@ -87,35 +81,21 @@ class PortfolioBalancer(Component):
         row = store.book_of(session, book, lock=True) if isinstance(book, str) else book
         row.version += 1
         rows = session.execute(_IN_BOOK, {"book": row.name}).all()
-        held = Held(row.equity, rows, moves)
-        known = {one.decision_id for one in rows}
-        verdicts, taken = [], []
-        for candidate in sorted(candidates, key=lambda one: -one.priority):
-            if candidate.decision_id in known:
-                verdicts.append(Verdict(candidate))
-                continue
-            code = deny_code(candidate, held, bounds)
-            verdicts.append(Verdict(candidate, code))
-            if not code:
-                held.take(candidate)
-                taken.append(_row(candidate, row.name, bounds))
-                known.add(candidate.decision_id)
+        verdicts, taken = admitted(candidates, Held(row.equity, rows, moves), bounds)
         if taken:
-            session.execute(insert(Reservation), taken)
+            session.execute(insert(Reservation), [_row(one, row.name, bounds) for one in taken])
         session.flush()
         return verdicts
 
-    def shut(
-        self, session: Session, book: str, equity: float, limits: Limits
-    ) -> tuple[str, frozenset[str]]:
-        """Return the code by which the book takes no candidate at all, and the symbols it holds.
+    def shut(self, session: Session, book: str, equity: float, limits: Limits) -> tuple[str, Held]:
+        """Return the code by which the book takes no candidate at all, and what is held in it.
 
         With an empty code there may be room, and `reserve` is to be asked. A candidate for a
         symbol that is held is denied as POSITION_ALREADY_OPEN, unless the code is
         CRITICAL_VIOLATIONS.
         """
         held = Held(equity, session.execute(_IN_BOOK, {"book": book}).all())
-        return shut(held, limits), frozenset(held.symbols)
+        return shut(held, limits), held
 
     def add(self, session: Session, position: Position, risk: float, notional: float) -> str:
         """Ask for room to add to a position; returns the code that denies it, or an empty text.
