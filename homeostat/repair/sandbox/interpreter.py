@@ -103,7 +103,7 @@ def find_interpreter(command: str, cwd: Path) -> Interpreter:
     """
     own = inspect_interpreter(Path(sys.executable))
     for word in shlex.split(command):
-        if "=" in word and "/" not in word.split("=", 1)[0]:
+        if word == "env" or ("=" in word and "/" not in word.split("=", 1)[0]):
             continue
         found = _interpreter_of(word, cwd)
         if found is None:

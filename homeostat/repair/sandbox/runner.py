@@ -277,6 +277,9 @@ def shell_words(command: str, interpreter: Interpreter) -> tuple[list[str], dict
         ], {}
     words = shlex.split(command)
     env = {}
+    if words[:1] == ["env"] and "=" in "".join(words[1:2]):
+        # What it would set is set for the run, beside our own and not in place of it.
+        words.pop(0)
     while words and "=" in words[0] and words[0].split("=", 1)[0].isidentifier():
         name, value = words.pop(0).split("=", 1)
         env[name] = value

@@ -102,7 +102,12 @@ def _suspects(symptom: Symptom, place: _Place) -> list[str]:
         for node in read
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) in {"self", "cls"}
     ]
-    others = [node for node in read if isinstance(node, ast.Name) and node.id not in parameters]
+    bound = {
+        node.id
+        for node in ast.walk(place.function)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    others = [node for node in read if isinstance(node, ast.Name) and node.id in bound]
     likely = [node for node in asked if isinstance(node, ast.Name | ast.Attribute)]
     ranked = [*likely, *given, *own, *(others if place.depth == 0 else ())]
     words = dict.fromkeys(ast.unparse(node) for node in ranked)

@@ -127,6 +127,17 @@ def test_a_package_that_is_not_on_the_path_is_named_with_its_folder(
     assert "basket lies in src/, which the command does not look into; set PYTHONPATH=src" in err
 
 
+def test_a_path_set_by_env_stands_beside_our_own(
+    door: Door, make_repository: MakeRepository
+) -> None:
+    test = "import basket\nimport shop\n\n\ndef test_total():\n    assert shop.total([1]) == 1\n"
+    repository = make_repository({**EVIDENT, "src/basket.py": "", "test_total.py": test})
+    command = "env PYTHONPATH=src python -m pytest -x test_total.py"
+    code, out, err = door(repository, "-o", "json", command=command)
+    assert code == 0, err
+    assert "+import math" in json.loads(out)["fix"]["diff"]
+
+
 def test_a_folder_that_is_no_repository_is_one_clear_sentence(door: Door, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         code, _, err = door(folder)

@@ -47,7 +47,7 @@ CASES: dict[str, tuple[dict[str, str], str, str]] = {
         "+        found = ()",
     ),
     "a value that is handed on to where it is needed": (
-        {"shop.py": "def _upper(name):\n    return name.upper()\n\n\ndef label(name=None):\n    return _upper(name)\n\n\ndef length(name=None):\n    if name is None:\n        name = 'ANN'\n    return len(name)\n"},
+        {"shop.py": "def _upper(text):\n    return text.upper()\n\n\ndef label(name=None):\n    return _upper(name)\n\n\ndef length(name=None):\n    if name is None:\n        name = 'ANN'\n    return len(name)\n"},
         "from shop import label\nassert label() == 'ANN'\n",
         "+        name = 'ANN'",
     ),
