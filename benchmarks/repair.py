@@ -143,8 +143,7 @@ def run_case(package: Package, defect: Defect, node: str, folder: Path, *, histo
         _write(repository, defect.changes)
         _commit(repository, "Drift again", first=False)
         again = fix(repository, command, options)
-        # From the known incident to the applied patch; reproducing it is the incident itself.
-        repeat = again.seconds - again.timings["reproduce"] - again.timings["copy"]
+        repeat = repeat_seconds(again)
         if not (again.from_knowledge and again.status is Status.APPLIED):
             repeat = None
             reason += " (not repeated from knowledge)"
@@ -157,6 +156,17 @@ def run_case(package: Package, defect: Defect, node: str, folder: Path, *, histo
         ) or outcome.failure,
         stages_of(outcome),
     )  # fmt: skip
+
+
+def repeat_seconds(again: RepairOutcome) -> float:
+    """Return the seconds from the known incident to the applied patch.
+
+    Reproducing it is the incident itself; what of the proof ran beside that is counted.
+    """
+    steps = again.chosen.proof.steps if again.chosen else ()
+    run = next((step for step in steps if step.name == "replay"), None)
+    beside = max(0.0, float(str(run.observed["run_s"])) - run.seconds) if run else 0.0
+    return again.seconds - again.timings["reproduce"] - again.timings["copy"] + beside
 
 
 def stages_of(outcome: RepairOutcome) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,10 +21,16 @@ from homeostat.repair.knowledge import Knowledge
 from homeostat.repair.localise import symptoms_of
 from homeostat.repair.outcome import Apply, Attempt, Clock, RepairOutcome, Status
 from homeostat.repair.proof import Proof, Prover
-from homeostat.repair.proof.prover import Depth
+from homeostat.repair.proof.prover import Depth, watch_of
 from homeostat.repair.proof.runs import Runner
 from homeostat.repair.proof.tools import undefined_names
-from homeostat.repair.sandbox import Interpreter, Limits, Sandbox, find_interpreter
+from homeostat.repair.sandbox import (
+    Interpreter,
+    Isolation,
+    Limits,
+    Sandbox,
+    find_interpreter,
+)
 from homeostat.repair.search import Search
 from homeostat.repair.tree import RepositoryError, Tree
 from homeostat.settings import Mode
@@ -66,7 +72,7 @@ def fix(repository: Path, command: str, options: Options | None = None) -> Repai
     clock = Clock()
     with (
         _copy(repository, command, options.limits, clock) as (tree, runner),
-        runner.prepared(),
+        _beside(repository, command, tree, runner, options),
     ):
         with clock.part("reproduce"):
             run, failure = runner.replay({}, wall_s=options.depth.replay_s)
@@ -77,6 +83,19 @@ def fix(repository: Path, command: str, options: Options | None = None) -> Repai
             return _unshown(Status.OTHERWISE, command, said, options, clock, runner.sandbox)
         case = make_case(repository, tree, failure, runner.sandbox.interpreter)
         return _Repair(case, runner, options, clock).outcome(command)
+
+
+def _beside(
+    repository: Path, command: str, tree: Tree, runner: Runner, options: Options
+) -> AbstractContextManager[None]:
+    """Start beside the reproduction what a replay will need, or the very replay of a known fix."""
+    knowledge, isolated = options.knowledge, runner.sandbox.isolation is Isolation.BUBBLEWRAP
+    # A guess may be a model's patch, which is run in isolation only.
+    known = knowledge.expected(repository, command, tree) if knowledge and isolated else None
+    if known is None:
+        return runner.prepared()
+    watch = watch_of(tree, repository, known, lazy=runner.is_pytest)
+    return runner.ahead(known.changes, wall_s=options.depth.replay_s, watch=watch)
 
 
 @contextmanager

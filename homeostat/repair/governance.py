@@ -17,6 +17,8 @@ from homeostat.settings import Mode
 TRUSTED_AFTER = 1
 #: As many are asked of a patch that a language model wrote; a person applies it until then.
 MODEL_TRUSTED_AFTER = 3
+#: The strategy whose patches a model writes.
+MODEL = "language_model"
 _PROPOSALS_ONLY = {
     DefectClass.MISSING_NONE_GUARD, DefectClass.MISSING_KEY, DefectClass.LENGTH_MISMATCH,
     DefectClass.CONFIGURATION_DRIFT,
@@ -46,7 +48,7 @@ def policy_gate(candidate: Candidate, mode: Mode, successes: int) -> Verdict:
     if mode is not Mode.ENFORCED:
         return Verdict(Ruling.WAIT, f"the mode is {mode.value}")
     if candidate.origin is Origin.KNOWLEDGE:
-        model = candidate.strategy == "language_model"
+        model = candidate.strategy == MODEL
         if successes >= (MODEL_TRUSTED_AFTER if model else TRUSTED_AFTER):
             return Verdict(Ruling.APPLY, f"a replay of a fix proven {successes} times")
         return Verdict(Ruling.WAIT, "the known fix has not been approved or applied yet")

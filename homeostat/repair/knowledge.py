@@ -20,13 +20,15 @@ from homeostat.clock import utcnow
 from homeostat.errors import HomeostatError
 from homeostat.repair.case import Candidate, Case, DefectClass, Origin, Side
 from homeostat.repair.story import find, tell
-from homeostat.repair.tree import digest
+from homeostat.repair.tree import Tree, digest
 from homeostat.store.database import make_engine
 from homeostat.store.repair import KnownFix, Repair
 
 if TYPE_CHECKING:
     from homeostat.repair.outcome import Attempt, RepairOutcome
 
+#: Seconds of a replay from which it is begun beside the reproduction, on the second processor.
+WORTH_A_GUESS_S = 1.0
 #: Statuses that say a fix has been put to use.
 _IN_USE = frozenset({"applied"})
 
@@ -80,7 +82,29 @@ class Knowledge:
         with Session(self._engine, expire_on_commit=False) as session, session.begin():
             yield session
 
-    def candidate(self, replay_key: str, case: Case) -> Candidate | None:
+    def expected(self, repository: Path, command: str, tree: Tree) -> Candidate | None:
+        """Return the fix that stood for this command the last time, where its files are the same.
+
+        A guess: only the failure itself says whether it is the same again. None where the proof's
+        own replay took less than `WORTH_A_GUESS_S`, and a guess would save nothing.
+        """
+        statement = (
+            select(Repair)
+            .where(
+                Repair.repository == str(repository),
+                Repair.command == command,
+                Repair.status.in_(_IN_USE),
+            )
+            .order_by(Repair.created_at.desc())
+            .limit(1)
+        )
+        with self.session() as session:
+            last = session.scalar(statement)
+        if last is None or _replay_s(last) < WORTH_A_GUESS_S:
+            return None
+        return self.candidate(last.replay_key, tree)
+
+    def candidate(self, replay_key: str, tree: Tree) -> Candidate | None:
         """Return the known fix for a replay key whose files are exactly what they were.
 
         One that failed more often than it succeeded is not offered again.
@@ -92,7 +116,7 @@ class Knowledge:
                 .order_by(KnownFix.successes.desc())
             ).all()
         for row in rows:
-            fits = all(digest(case.tree.read(path)) == old for path, old in row.preimages.items())
+            fits = all(digest(tree.read(path)) == old for path, old in row.preimages.items())
             if fits and row.failures <= row.successes:
                 return Candidate(
                     strategy=row.strategy,
@@ -211,6 +235,14 @@ class Knowledge:
                     select(KnownFix).order_by(KnownFix.last_used_at.desc()).limit(limit)
                 )
             )
+
+
+def _replay_s(repair: Repair) -> float:
+    """Return how long the run of a repair's replay took, in seconds; 0 where that was not told."""
+    fix = repair.outcome.get("fix") or {}
+    steps = fix.get("proof", {}).get("steps", [])
+    return float(next((one["observed"].get("run_s", 0.0) for one in steps
+                       if one["name"] == "replay"), 0.0))  # fmt: skip
 
 
 def credit(session: Session, repair: Repair, *, success: bool) -> None:

@@ -26,9 +26,8 @@ from homeostat.repair import analysis, claims
 from homeostat.repair.agent import Apply, Options, RepairOutcome, Status
 from homeostat.repair.apply import ApplyError
 from homeostat.repair.claims import WORKING
-from homeostat.repair.governance import Ruling
+from homeostat.repair.governance import MODEL, Ruling
 from homeostat.repair.knowledge import Knowledge
-from homeostat.repair.strategies import language_model
 from homeostat.settings import Mode, Settings
 from homeostat.store import database, jobs
 from homeostat.store.incidents import Incident
@@ -175,7 +174,7 @@ class Mending:
         action = EVIDENT if evident else OTHER
         if self.settings.mode is not Mode.ENFORCED:
             return False, action, verdict["reason"]
-        if not evident and repair.outcome["fix"]["strategy"] == language_model.NAME:
+        if not evident and repair.outcome["fix"]["strategy"] == MODEL:
             # What other fixes of the signature have proven says nothing of a model's patch.
             return False, action, verdict["reason"]
         decision = self.governance.decide(

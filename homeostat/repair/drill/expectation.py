@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,11 @@ def replayed(seed: Seed, outcome: RepairOutcome) -> list[Expectation]:
             timed=True,
         ),
     ]
+
+
+def within_limits(expectations: Iterable[Expectation]) -> bool:
+    """Whether all that depends on the machine's speed was in time."""
+    return all(one.held for one in expectations if one.timed)
 
 
 def shown(seed: Seed, outcome: RepairOutcome) -> dict[str, Any]:

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from homeostat.repair.agent import Apply, Options, RepairOutcome, fix
-from homeostat.repair.drill.expectation import Expectation, mended, replayed, shown
+from homeostat.repair.drill.expectation import (
+    Expectation,
+    mended,
+    replayed,
+    shown,
+    within_limits,
+)
 from homeostat.repair.drill.patient import Patient
 from homeostat.repair.drill.seeds import TRADING, Seed
 from homeostat.repair.knowledge import Knowledge
@@ -25,9 +31,9 @@ _SEEN = "PositionIntelligence 7 3"
 
 
 def drill() -> dict[str, Any]:
-    """Run the drill; `held` says whether everything was as expected, `expectations` says of each.
+    """Run the drill; `held` says whether all was as expected, `within_limits` whether in time.
 
-    Raises DrillError where the drill cannot be laid out on this source.
+    `expectations` says it of each. Raises DrillError where it cannot be laid out on this source.
     """
     with tempfile.TemporaryDirectory(prefix="homeostat-drill-") as scratch:
         folder = Path(scratch)
@@ -55,6 +61,7 @@ def drill() -> dict[str, Any]:
     ]
     return {
         "held": all(one.held for one in expectations),
+        "within_limits": within_limits(expectations),
         "fixes": [shown(seed, outcome) for seed, outcome in fixes],
         "effect": said,
         "call_sites_changed": call_sites,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from homeostat.repair.case import Candidate, Case, Origin, Side
 from homeostat.repair.proof import refusals
@@ -18,6 +19,7 @@ from homeostat.repair.proof.tools import ToolMissingError, lint
 from homeostat.repair.proof.type_check import type_step
 from homeostat.repair.proof.units import new_lines, without_each_hunk
 from homeostat.repair.sandbox import Isolation
+from homeostat.repair.tree import Tree
 
 #: Both processors at most: a proof shares the host with the work that it mends.
 _PARALLEL = 2
@@ -27,6 +29,19 @@ __all__ = ["Depth", "Prover"]
 
 _FOREIGN = frozenset({Origin.LLM, Origin.PIN})
 _FOREIGN_STRATEGIES = frozenset({"language_model", "dependency_pin"})
+
+
+def watch_of(tree: Tree, root: Path, candidate: Candidate, *, lazy: bool) -> dict[str, Any]:
+    """Return what a replay follows: the lines that the patch writes, and the traced parameters."""
+    return {
+        "lines": {
+            str(root / path): new_lines(tree.read(path), text)
+            for path, text in candidate.changes.items()
+            if text and path.endswith(".py")
+        },
+        "parameters": [{"function": f, "name": n} for f, n in candidate.traced],
+        "lazy": lazy,
+    }
 
 
 class Prover:
@@ -137,20 +152,12 @@ class Prover:
         """The failing command failed before, passes now, and the changed lines really ran."""
         case = self._case
         root = case.repository
-        lines = {
-            str(root / path): new_lines(case.tree.read(path), text)
-            for path, text in candidate.changes.items()
-            if text and path.endswith(".py")
-        }
-        watch = {
-            "lines": lines,
-            "parameters": [{"function": f, "name": n} for f, n in candidate.traced],
-            "lazy": self._runner.is_pytest,
-        }
+        watch = watch_of(case.tree, root, candidate, lazy=self._runner.is_pytest)
+        lines: dict[str, list[int]] = watch["lines"]
         run, after = self._runner.replay(
             candidate.changes,
             wall_s=self._depth.replay_s,
-            watch=watch,  # type: ignore[arg-type]  # lists of JSON values are JSON
+            watch=watch,
             readable=candidate.readable,
         )
         if not run.passed:
@@ -167,6 +174,7 @@ class Prover:
             "after": "passed",
             "changed_lines_run": ran,
             "parameters": carried,
+            "run_s": round(run.seconds, 3),
         }
         if not watched and candidate.side is not Side.DEPENDENCY:
             observed["changed_lines_run"] = "not observed"

@@ -6,12 +6,12 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-
-from pydantic import JsonValue
+from typing import Any
 
 from homeostat.repair.evidence import is_test
 from homeostat.repair.failure import Failure, failure_of
@@ -35,6 +35,9 @@ class Runner:
     command: str
     inherited: Mapping[str, str]
     _waiting: list[Ready] = field(default_factory=list, repr=False, compare=False)
+    _begun: dict[str, Future[tuple[Run, Failure]]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -58,15 +61,34 @@ class Runner:
         """Whether the command runs pytest."""
         return any(Path(word).name in {"pytest", "py.test"} for word in shlex.split(self.command))
 
+    @contextmanager
+    def ahead(self, changes: Changes, *, wall_s: float, watch: Mapping[str, Any]) -> Iterator[None]:
+        """Begin a replay that will probably be asked for, beside what is done meanwhile."""
+        with ThreadPoolExecutor(1) as pool:
+            begun = pool.submit(self._replayed, changes, wall_s, watch, ())
+            self._begun[_key(changes, watch)] = begun
+            yield
+
     def replay(
         self,
         changes: Changes,
         *,
         wall_s: float,
-        watch: Mapping[str, JsonValue] | None = None,
+        watch: Mapping[str, Any] | None = None,
         readable: Sequence[Path] = (),
     ) -> tuple[Run, Failure]:
         """Run the failing command; `watch` names lines and parameters to follow."""
+        if watch and not readable and (begun := self._begun.pop(_key(changes, watch), None)):
+            return begun.result()
+        return self._replayed(changes, wall_s, watch, readable)
+
+    def _replayed(
+        self,
+        changes: Changes,
+        wall_s: float,
+        watch: Mapping[str, Any] | None,
+        readable: Sequence[Path],
+    ) -> tuple[Run, Failure]:
         words, own = self.words
         options = _OUTCOME_ONLY if watch else _PYTEST_OPTIONS
         env = {**self.inherited, **own, "PYTEST_ADDOPTS": options}
@@ -110,6 +132,10 @@ class Runner:
             env["PYTHONPATH"] = ":".join(map(str, readable))
         run = self.sandbox.run(words, changes=changes, env=env, wall_s=wall_s, readable=readable)
         return failure_of(run, self.sandbox.repository)
+
+
+def _key(changes: Changes, watch: Mapping[str, Any]) -> str:
+    return json.dumps([dict(changes), watch], sort_keys=True)
 
 
 def new_failures(before: Failure, after: Failure) -> list[str]:

@@ -42,8 +42,9 @@ pytestmark = [
     ),
 ]
 
-#: Steps of an analysis that mends, and of a look that takes a fix back; one more ends by itself.
-ANALYSIS_STEPS, LOOK_STEPS = 14, 6
+#: An analysis that mends has more steps than the first figure and fewer than the second; so has a
+#: look that takes a fix back. The last one tried must therefore end by itself.
+ANALYSIS_STEPS, LOOK_STEPS = (12, 20), (3, 6)
 
 
 def killed(step: int, task: Callable[..., None], **given: str) -> bool:
@@ -104,15 +105,23 @@ def fixes(repository: Path) -> list[str]:
     return git(repository, "log", "--format=%s").splitlines()[:-1]
 
 
-@pytest.mark.parametrize("step", range(1, ANALYSIS_STEPS + 1))
+def killed_where_it_has_a_step(
+    step: int, steps: tuple[int, int], task: Callable[..., None], **given: str
+) -> None:
+    """Kill a task's body after a step; one beyond its last leaves it to end by itself."""
+    was = killed(step, task, **given)
+    assert was or step > steps[0], "it ended before it could be killed"
+    assert not was or step < steps[1], "it has more steps than are tried"
+
+
+@pytest.mark.parametrize("step", range(1, ANALYSIS_STEPS[1] + 1))
 def test_killed_after_any_step_of_an_analysis_another_worker_goes_on(
     step: int, repository: Path
 ) -> None:
     incident = failed_import()
     job = analysis_job(incident)
-    assert killed(step, fix_analysis.analyse, incident_id=incident.id, job_id=job) is (
-        step < ANALYSIS_STEPS
-    )
+    given = {"incident_id": incident.id, "job_id": job}
+    killed_where_it_has_a_step(step, ANALYSIS_STEPS, fix_analysis.analyse, **given)
     assert git(repository, "status", "--porcelain") == ""
     fix_analysis.analyse(incident_id=incident.id, job_id=job)
     assert now_of(incident).state == "verifying", repair_of(incident).story
@@ -149,7 +158,7 @@ def test_two_workers_that_are_given_the_same_analysis_make_one_fix(
     assert (repair.status, now_of(incident).state) == ("applied", "verifying")
 
 
-@pytest.mark.parametrize("step", range(1, LOOK_STEPS + 1))
+@pytest.mark.parametrize("step", range(1, LOOK_STEPS[1] + 1))
 def test_killed_after_any_step_of_a_taking_back_another_worker_ends_it(
     step: int, repository: Path
 ) -> None:
@@ -159,7 +168,7 @@ def test_killed_after_any_step_of_a_taking_back_another_worker_ends_it(
     with database.transaction() as session:
         row = session.merge(repair)
         row.watch = {**row.watch, "replay": "it fails again"}
-    assert killed(step, fix_analysis.watch, repair_id=repair.id) is (step < LOOK_STEPS)
+    killed_where_it_has_a_step(step, LOOK_STEPS, fix_analysis.watch, repair_id=repair.id)
     agent().look(repair.id)
     assert [subject.startswith("Take back") for subject in fixes(repository)] == [True, False]
     assert git(repository, "status", "--porcelain") == ""

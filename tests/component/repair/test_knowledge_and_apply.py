@@ -64,6 +64,41 @@ def test_a_known_fix_is_not_replayed_where_the_file_is_another(
     assert (again.status, again.from_knowledge) == (Status.APPLIED, False)
 
 
+@needs_sandbox
+def test_a_known_fix_whose_replay_takes_long_is_replayed_beside_the_reproduction(
+    make_repository: MakeRepository, knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("homeostat.repair.knowledge.WORTH_A_GUESS_S", 0.0)
+    drift = DRIFT["renamed parameter"][0]
+    repository = make_repository(drift)
+    options = Options(apply=Apply.POLICY, knowledge=knowledge)
+    fix(repository, COMMAND, options)
+    write(repository, drift)
+    git(repository, "commit", "-q", "-am", "Drift again")
+    again = fix(repository, COMMAND, options)
+    assert (again.status, again.from_knowledge) == (Status.APPLIED, True)
+    assert again.chosen is not None
+    replay = again.chosen.proof.steps[-1]
+    assert float(str(replay.observed["run_s"])) > replay.seconds, "it was under way already"
+    assert replay.observed["before"] == again.failure != ""
+
+
+@needs_sandbox
+def test_a_guess_at_a_known_fix_mends_no_other_failure(
+    make_repository: MakeRepository, knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("homeostat.repair.knowledge.WORTH_A_GUESS_S", 0.0)
+    drift = DRIFT["renamed parameter"][0]
+    repository = make_repository(drift)
+    options = Options(apply=Apply.POLICY, knowledge=knowledge)
+    fix(repository, COMMAND, options)
+    write(repository, {**drift, "user.py": "raise RuntimeError('another')\n"})
+    git(repository, "commit", "-q", "-am", "Drift again, and something else")
+    again = fix(repository, COMMAND, options)
+    assert again.failure == "RuntimeError: another"
+    assert (again.status is Status.APPLIED, again.from_knowledge) == (False, False)
+
+
 @pytest.mark.slow
 @needs_sandbox
 def test_a_replay_that_breaks_a_test_is_taken_back(
