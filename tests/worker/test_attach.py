@@ -14,6 +14,7 @@ import pytest
 from celery import Celery
 from sqlalchemy import select
 
+from homeostat.incidents.call import call_in
 from homeostat.incidents.lifecycle import State
 from homeostat.settings import Settings, settings
 from homeostat.store import database
@@ -98,6 +99,9 @@ def test_a_foreign_applications_failures_become_incidents(shop: Celery) -> None:
         content = session.get_one(Bundle, (division.id, 1)).content
     assert content["exception"][0]["frames"][-1]["locals"]["quantity"] == 0
     assert any(line["text"] == "adding up 2 prices" for line in content["logs"])
+    call = call_in(content)
+    assert call is not None
+    assert (call.module, call.function, call.args[1:]) == ("shop", "total", (0,))
     assert "planted-secret-1" not in str(content)
 
     for _ in range(3):
