@@ -7,11 +7,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
-
-from pydantic import JsonValue
+from typing import TYPE_CHECKING, Any, Self
 
 from homeostat.incidents.redaction import MASK
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 #: Bytes of arguments, as JSON: a longer call is no line for a person to read or to run.
 LARGEST = 4_000

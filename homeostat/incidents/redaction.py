@@ -14,11 +14,13 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from pydantic import JsonValue
-
 from homeostat.incidents.rendering import clean
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 MASK = "[redacted]"
 #: Bytes as `homeostat.incidents.rendering` shows them.

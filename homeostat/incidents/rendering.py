@@ -14,6 +14,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import islice
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
+from subprocess import CalledProcessError, TimeoutExpired
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -44,6 +45,11 @@ _MRO = type.__dict__["__mro__"]
 _DICT = type.__dict__["__dict__"]
 _ARGS = BaseException.__dict__["args"]
 _SCALARS = (str, bytes, int, float, bool, type(None))
+_TUPLES = (tuple, list)
+#: The interpreter's own, whose place in the source is no part of what they say.
+_SYNTAX = frozenset({SyntaxError, IndentationError, TabError})
+#: Their text is the standard library's, and made of their attributes.
+_TOLD_BY_ATTRIBUTES = frozenset({CalledProcessError, TimeoutExpired})
 #: Immutable types of the standard library, written in C or known to render in bounded time.
 _PLAIN = frozenset({datetime, date, time, timedelta, Decimal, UUID})
 _PATHS = frozenset({PosixPath, PurePosixPath, PureWindowsPath, WindowsPath})
@@ -66,9 +72,14 @@ def message_of(exc: BaseException) -> str:
     args = _ARGS.__get__(exc)
     if _is(exc, BaseExceptionGroup):
         return text_of(BaseExceptionGroup.__dict__["message"].__get__(exc), LONGEST_MESSAGE)
+    if type(exc) in _SYNTAX:
+        return text_of(SyntaxError.__dict__["msg"].__get__(exc), LONGEST_MESSAGE)
+    told = args
     method = _lookup(type(exc), "__str__")
-    if isinstance(method, WrapperDescriptorType) and all(
-        type(arg) in _SCALARS and _is_small(arg) for arg in args
+    if type(exc) in _TOLD_BY_ATTRIBUTES:
+        told = tuple(_attributes(exc).values())
+    if (type(exc) in _TOLD_BY_ATTRIBUTES or isinstance(method, WrapperDescriptorType)) and all(
+        map(_is_plain, told)
     ):
         try:
             return clean(str(exc)[:LONGEST_MESSAGE])
@@ -89,8 +100,16 @@ def _lookup(cls: type, name: str) -> object:
     return None
 
 
-def _is_small(value: object) -> bool:
-    return type(value) is not int or value.bit_length() <= LARGEST_INT_BITS
+def _is_plain(value: object, depth: int = 2) -> bool:
+    """Tell whether the value's text is made by Python's own code, in bounded time."""
+    if type(value) in _TUPLES and depth:
+        items: tuple[object, ...] | list[object] = value  # type: ignore[assignment]  # just seen
+        return len(items) <= ITEMS and all(_is_plain(item, depth - 1) for item in items)
+    # A class whose metaclass is Python's own is shown by its name.
+    return type(value) is type or (
+        type(value) in _SCALARS
+        and (type(value) is not int or value.bit_length() <= LARGEST_INT_BITS)
+    )
 
 
 def clean(text: str) -> str:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from homeostat.incidents import dialects
 from homeostat.incidents.failure import Failure, Source
 from homeostat.incidents.raised import Frame, Raised
 from homeostat.incidents.templates import template_of
@@ -31,10 +32,6 @@ LABEL_LENGTH = 12
 
 #: Frames of comprehensions: Python 3.12 inlined most of them (PEP 709), so they cannot count.
 _COMPREHENSIONS = frozenset({"<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>"})
-#: The interpreter's own remarks behind a message; they come and go with its version.
-_REMARKS = re.compile(
-    r"[.:]? Did you (?:mean|forget)[^\n]*|\(consider renaming [^)]*\)|\(most likely due to [^)]*\)",
-)
 #: Errors whose quoted words are names in the code, so the cause itself and not a passing value.
 _ABOUT_NAMES = frozenset(
     {"AttributeError", "ImportError", "ModuleNotFoundError", "NameError", "TypeError",
@@ -46,9 +43,6 @@ _ANYWHERE = frozenset(
      "KeyboardInterrupt", "SystemExit"}
 )  # fmt: skip
 _QUOTED_NAME = re.compile(r"(?<!\w)'([A-Za-z_][\w.]*)'(?!\w)")
-_ABSTRACT = re.compile(
-    r" without an implementation for abstract methods? | with abstract methods? "
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,22 +128,22 @@ def basis_of(failure: Failure) -> Basis:
     leaves = _distinct_leaves(cause)
     if cause.members and len(leaves) == 1:
         cause, leaves = leaves[0], []
-    type_name = cause.type
-    frames = _stable_frames(cause)
+    type_name = _type(cause)
+    struck, frames = cause, _stable_frames(cause)
     if len(leaves) > 1:
-        type_name = f"{cause.type}[{'|'.join(sorted({leaf.type for leaf in leaves}))}]"
-        members = sorted({">".join((leaf.type, *_names(_stable_frames(leaf)))) for leaf in leaves})
+        type_name = f"{type_name}[{'|'.join(sorted(set(map(_type, leaves))))}]"
+        members = sorted({">".join(_kind(leaf)) for leaf in leaves})
         names = (*_names(frames), *members)
     else:
         if not frames and not is_anywhere(cause):
-            frames = _frames_of_outer(failure.chain)
+            struck, frames = _outer_with_frames(failure.chain)
         names = _names(frames)
     return Basis(
         type=type_name,
         frames=names,
         task=_work_of(failure),
         template=message_template(type_name, cause.message),
-        context=frames[-1].context if frames else "",
+        context=_failing_line(struck, frames),
         target_hash=failure.target_hash if frames else None,
     )
 
@@ -177,17 +171,36 @@ def _distinct_leaves(cause: Raised) -> list[Raised]:
     """Return one leaf per type and frames; order and number of a group's members say nothing."""
     found: dict[tuple[str, ...], Raised] = {}
     for leaf in cause.leaves():
-        found.setdefault((leaf.type, *_names(_stable_frames(leaf))), leaf)
+        found.setdefault(_kind(leaf), leaf)
     return [found[key] for key in sorted(found)]
 
 
-def _frames_of_outer(chain: Sequence[Raised]) -> list[Frame]:
-    """Use the nearest outer exception's frames where the cause itself was raised elsewhere."""
+def _kind(leaf: Raised) -> tuple[str, ...]:
+    return (_type(leaf), *_names(_stable_frames(leaf)))
+
+
+def _type(raised: Raised) -> str:
+    return dialects.type_of(raised.type)
+
+
+def _outer_with_frames(chain: Sequence[Raised]) -> tuple[Raised, list[Frame]]:
+    """Return the nearest outer exception that has frames, where the cause was raised elsewhere."""
     for link in chain[1:]:
         frames = _stable_frames(link)
         if frames:
-            return frames
-    return []
+            return link, frames
+    return chain[0], []
+
+
+def _failing_line(raised: Raised, stable: Sequence[Frame]) -> str:
+    """Return the innermost line of the application's, a comprehension's where that is it.
+
+    Python 3.12 inlined comprehensions, so there the function's own frame stands at that line. Where
+    a recursion ran out of stack is chance: its line is that of the first function that recurs.
+    """
+    if not stable or _type(raised) == "RecursionError":
+        return stable[-1].context if stable else ""
+    return next(frame.context for frame in reversed(raised.frames) if frame.in_app)
 
 
 def is_anywhere(raised: Raised) -> bool:
@@ -198,14 +211,14 @@ def is_anywhere(raised: Raised) -> bool:
 def _stable_frames(raised: Raised) -> list[Frame]:
     """Return the first appearance of each application function, in order.
 
-    Comprehension frames are left out where their function is present. How deep a recursion went,
-    and in which helper it ran out of stack, is chance: behind the first function that recurs,
-    only functions that recur count towards a RecursionError.
+    Frames of comprehensions and generics are left out where their function is present. How deep a
+    recursion went, and in which helper it ran out of stack, is chance: behind the first function
+    that recurs, only functions that recur count towards a RecursionError.
     """
     if is_anywhere(raised):
         return []
     frames = [frame for frame in raised.frames if frame.in_app]
-    named = [frame for frame in frames if _leaf_name(frame.function) not in _COMPREHENSIONS]
+    named = [frame for frame in frames if not _is_inner(frame.function)]
     frames = named or frames
     counts = Counter(map(_name, frames))
     recursion = raised.type == "RecursionError"
@@ -220,8 +233,10 @@ def _stable_frames(raised: Raised) -> list[Frame]:
     return list(seen.values())
 
 
-def _leaf_name(function: str) -> str:
-    return function.rsplit(".", 1)[-1]
+def _is_inner(function: str) -> bool:
+    """Tell whether the frame is one that Python made within a function, or once made."""
+    leaf = function.rsplit(".", 1)[-1]
+    return leaf in _COMPREHENSIONS or "<generic parameters of " in function
 
 
 def _name(frame: Frame) -> str:
@@ -240,9 +255,8 @@ def message_template(type_name: str, message: str) -> str:
     """
     if type_name == "RecursionError":
         return "maximum recursion depth exceeded"
-    text = _REMARKS.sub("", message)
+    text = dialects.wording_of(message)
     if type_name.rsplit(".", 1)[-1] in _ABOUT_NAMES:
-        text = _ABSTRACT.sub(" with abstract method ", text)
         text = _QUOTED_NAME.sub(partial(_keep, "«{}»"), text)
     return template_of(text).rstrip(" .:")
 

@@ -8,12 +8,13 @@ still stands at its number, nothing is missing, and the keys are those of the li
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from homeostat.incidents import origin, unwinding
+from homeostat.incidents import dialects, origin, unwinding
 from homeostat.incidents.failure import Failure
 from homeostat.incidents.raised import Frame, Raised
 
@@ -25,6 +26,9 @@ _UNNAMED = {
     ast.Lambda: "<lambda>", ast.ListComp: "<listcomp>", ast.SetComp: "<setcomp>",
     ast.DictComp: "<dictcomp>", ast.GeneratorExp: "<genexpr>",
 }  # fmt: skip
+
+#: What the message of a live failure may have otherwise: notes, and how an object is shown.
+_UNSURE = re.compile(r"\n| at 0x[0-9a-fA-F]+>")
 
 
 class _MissingError(Exception):
@@ -51,11 +55,16 @@ def complete(failure: Failure) -> Completion:
             "knows paths and bare function names only, so modules are named by their paths.",
         )
     found = replace(failure, chain=chain, target_hash=unwinding.hash_of_target(chain[0]))
-    return Completion(
-        found,
+    reason = (
         "Every application file of the text is here and unchanged, so the keys are those of the "
-        "live failure.",
+        "live failure."
     )
+    if _UNSURE.search(found.message):
+        reason += (
+            " The replay key may be another, because of the message: a text does not tell notes "
+            "from further lines, and shows an object by its own words."
+        )
+    return Completion(found, reason)
 
 
 def _raised(raised: Raised) -> Raised:
@@ -106,7 +115,10 @@ def _qualified(tree: ast.Module, name: str, line: int) -> str:
     bare = name.rsplit(".", 1)[-1]
     found = [path for path in _scopes(tree, (), line) if path[-1] == bare]
     deepest = max(map(len, found), default=0)
-    return next((".".join(path) for path in found if len(path) == deepest), name)
+    if not found and not bare.startswith(("<module>", "<generic parameters of ")):
+        raise _MissingError(f"no function {name} stands around line {line}")
+    within = next((".".join(path) for path in found if len(path) == deepest), name)
+    return dialects.function_of(within)
 
 
 def _scopes(node: ast.AST, outer: tuple[str, ...], line: int) -> Iterator[tuple[str, ...]]:

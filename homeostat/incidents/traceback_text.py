@@ -16,6 +16,8 @@ from homeostat.incidents import origin
 from homeostat.incidents.raised import Frame, Raised
 from homeostat.incidents.rendering import clean
 
+#: Python 3.13 colours tracebacks on a terminal (ECMA-48, select graphic rendition).
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _HEADER = re.compile(r"^\s*(?:\+ )?(?:Exception Group )?Traceback \(most recent call last\):\s*$")
 _FRAME = re.compile(r'^\s*File "(?P<path>[^"]*)", line (?P<line>\d+), in (?P<function>.*\S)\s*$')
 
@@ -54,7 +56,7 @@ def parse(text: str, app_packages: Collection[str] = ()) -> tuple[Raised, ...]:
 
     Raises TracebackTextError where the text holds none.
     """
-    blocks = _blocks(clean(text).replace("\r\n", "\n").split("\n"))
+    blocks = _blocks(clean(_COLOURS.sub("", text)).replace("\r\n", "\n").split("\n"))
     if not blocks:
         raise TracebackTextError
     paths = [path for path in _paths(blocks) if origin.is_application(path, "", app_packages)]
@@ -90,8 +92,11 @@ def _blocks(lines: list[str]) -> list[_Block]:
                 block = None
             continue
         relation = _RELATIONS.get(line.strip())
-        if relation and found:
-            found[-1].relation, block = relation, None
+        if relation:
+            if not found or found[-1].relation:
+                found += _never_raised(lines, position)
+            if found:
+                found[-1].relation, block = relation, None
         elif block is not None:
             _take(block, line, lines[position + 1] if position + 1 < len(lines) else "")
         elif not found and _is_bare(lines, position):
@@ -101,6 +106,19 @@ def _blocks(lines: list[str]) -> list[_Block]:
             _take(block, line, "")
         position += 1
     return [one for one in found if one.type]
+
+
+def _never_raised(lines: list[str], position: int) -> list[_Block]:
+    """Read the exception before a relation's line that has no traceback: it was only named."""
+    paragraph = ""
+    for line in reversed(lines[:position]):
+        if line.strip():
+            paragraph = line
+        elif paragraph:
+            break
+    block = _Block()
+    _take(block, paragraph, "")
+    return [block] if block.type else []
 
 
 def _is_bare(lines: list[str], position: int) -> bool:
@@ -177,7 +195,7 @@ def _raised(block: _Block, modules: dict[str, str], app_packages: Collection[str
     type_name = block.type.removeprefix("builtins.").removeprefix("__main__.")
     message = "\n".join(block.message).strip()
     if block.members:
-        message = re.sub(r" \(\d+ sub-exceptions?\)$", "", message)
+        message = re.sub(r"(?:^| )\(\d+ sub-exceptions?\)$", "", message)
     members = [_raised(chain[0], modules, app_packages) for chain in block.members if chain]
     return Raised(
         type=type_name,

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any
 
-from homeostat.incidents import origin
+from homeostat.incidents import dialects, origin
 from homeostat.incidents.raised import Frame, Raised
 from homeostat.incidents.rendering import clean, message_of, type_name
 
@@ -155,8 +155,8 @@ def module_of(namespace: dict[str, Any], code: CodeType) -> str:
 
 
 def function_of(code: CodeType) -> str:
-    """Return the qualified function name, closures without `<locals>`."""
-    return code.co_qualname.replace(".<locals>", "")
+    """Return the qualified function name, as all supported versions of Python have it."""
+    return dialects.function_of(code.co_qualname)
 
 
 def source_line(path: str, number: int) -> str:
