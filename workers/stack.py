@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from homeostat.clock import utcnow
 from homeostat.errors import HomeostatError
 from homeostat.incidents.failure import Failure, Source
 from homeostat.settings import Settings
@@ -28,8 +29,9 @@ from homeostat.supervision.processes import (
     SupervisorProcesses,
     supervisor_socket,
 )
-from workers import control, leftovers, queues, readiness, state_file
+from workers import control, leftovers, preflight, queues, readiness, state_file
 from workers.dispatch import send_jobs
+from workers.mended_code import RESTARTED_IN_TURN, MendedCode
 from workers.processes import LOGS, processes, write_configuration
 from workers.reporting import report_failure
 from workers.state_file import Lock, StackState
@@ -66,7 +68,7 @@ class StackStoppedError(HomeostatError):
 class Stack:
     """The stack of one state folder; `with Stack(settings()) as stack:` starts and stops it.
 
-    Raises AlreadyRunningError where one runs, PortTakenError, StoreUnavailableError,
+    Raises AlreadyRunningError where one runs, SettingsError, PortTakenError, StoreUnavailableError,
     BrokerUnavailableError and StateFolderError before anything is started.
     """
 
@@ -84,22 +86,24 @@ class Stack:
         self._progress = progress
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._unclean: StackState | None = None
+        self._began_at = utcnow()
 
     def start(self) -> StackState:
         """Start everything and return its addresses once each process has proved ready."""
         began = time.monotonic()
         self._lock.take()
         try:
+            preflight.require_paths(self.settings)
+            preflight.require_servers(self.settings)
             self._clear_away()
             self.settings = state_file.with_ports(self.settings)
+            self._require_what_is_not_ours()
+            migrate()
             self._start_supervisor()
             if self.settings.embeds_redis:
                 self._start_processes(["redis"])
                 self._await({"redis"}, began)
-            control.require_broker()
-            with unavailable_named():
-                client().ping()
-            migrate()
+                self._require_redis()
             names = [p.name for p in processes(self.settings) if p.name != "redis"]
             self._start_processes(names)
             self._await(set(names), began)
@@ -111,6 +115,17 @@ class Stack:
         self.state = state_file.describe(self.settings, phase="ready", seconds=_since(began))
         state_file.write(self.settings, self.state)
         return self.state
+
+    def _require_what_is_not_ours(self) -> None:
+        """Raise before anything is started where a server is not ours to start and not usable."""
+        if self.settings.broker_url:
+            control.require_broker()
+        if not self.settings.embeds_redis:
+            self._require_redis()
+
+    def _require_redis(self) -> None:
+        with unavailable_named():
+            client().ping()
 
     def _ask_for_boot(self) -> None:
         """Have a worker boot every component now: the slowest cadence is an hour."""
@@ -203,9 +218,29 @@ class Stack:
         )
 
     def watch(self) -> None:
-        """Return when a stop is asked for; raises StackLostError where the supervisor is lost."""
+        """Return when a stop is asked for; raises StackLostError where the supervisor is lost.
+
+        Mended code reaches the processes that run no tasks from here; workers renew themselves.
+        """
+        code = MendedCode(since=self._began_at)
         while not self._stopping.wait(0.2):
             self._require_supervisor()
+            if code.arrived():
+                with contextlib.suppress(StackStoppedError):
+                    self._restart_in_turn()
+
+    def _restart_in_turn(self) -> None:
+        """Restart what serves, schedules and watches, each once the one before it is ready."""
+        rpc = SupervisorProcesses(supervisor_socket(self.settings))
+        for name in RESTARTED_IN_TURN:
+            began = time.monotonic()
+            try:
+                rpc.stop(name)
+                rpc.start(name)
+                self._await({name}, began)
+            except (ProcessControlError, StackStartError) as error:
+                # The observer reports a process that does not come up; the others go on.
+                self._progress(f"{name} did not take up the mended code: {error}")
 
     def stop(self) -> None:
         """Stop workers, then the others, Redis last; end what is left, and give up the lock."""

@@ -39,16 +39,21 @@ def follow(modules: Iterable[str], since: datetime, role: str) -> Renewal:
     worker's main process, once it is ready.
     """
     names = set(modules)
-    folders = renewal.git_folders(names)
-    repository = settings().repository
-    if repository is not None and renewal.runs_from(repository):
-        folders |= {folder for folder in [renewal.git_folder_of(repository)] if folder}
-    following = Renewal(folders, since, names)
+    following = Renewal(followed(names), since, names)
     for seen in following.running():
         if seen.at <= since:
             _note(seen, role)
     following.start()
     return following
+
+
+def followed(modules: Iterable[str]) -> set[Path]:
+    """Return the git folders of what this process runs: its modules, and what plugs in."""
+    folders = renewal.git_folders(modules)
+    repository = settings().repository
+    if repository is not None and renewal.runs_from(repository):
+        folders |= {folder for folder in [renewal.git_folder_of(repository)] if folder}
+    return folders
 
 
 def _note(seen: Revision, role: str) -> None:

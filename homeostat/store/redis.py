@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 from redis import ConnectionError as RedisConnectionError
 from redis import Redis
@@ -50,9 +51,15 @@ def unavailable_named() -> Iterator[None]:
         yield
     except (RedisConnectionError, RedisTimeoutError, BusyLoadingError) as error:
         raise BrokerUnavailableError(
-            f"The Redis server at {settings().redis} does not answer ({error}); "
+            f"The Redis server at {_address(settings().redis)} does not answer ({error}); "
             "run `homeostat up`, or check HOMEOSTAT_REDIS_URL and that the server is up."
         ) from error
+
+
+def _address(url: str) -> str:
+    """Return a URL as it may be told: without the user and the password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def answers() -> bool:

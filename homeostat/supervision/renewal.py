@@ -153,7 +153,7 @@ class Renewal:
             threading.Thread(target=self._watch, name="renewal", daemon=True).start()
 
     def _watch(self) -> None:
-        while not (self.outdated() and self._loads()):
+        while not (self.outdated() and self.loads()):
             time.sleep(LOOK_EVERY_S)
         atexit.register(_start_again)
         # The polite stop: what is being worked on is finished first.
@@ -163,7 +163,7 @@ class Renewal:
         """Whether a fix has landed in code that this process read before."""
         return any(_stamp(folder) != seen for folder, seen in self._seen.items())
 
-    def _loads(self) -> bool:
+    def loads(self) -> bool:
         """Try the new code in a process of its own; where it does not load, say so and stay."""
         tried = {folder: (_stamp(folder), revision(folder)) for folder in self._seen}
         program = "; ".join(f"import {name}" for name in self._modules)
