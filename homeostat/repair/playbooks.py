@@ -29,6 +29,7 @@ class ActionName(StrEnum):
     GROW_POOL = "grow_pool"
     RESTORE_POOL = "restore_pool"
     PURGE_POISON = "purge_poison"
+    FREE_SPACE = "free_space"
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,13 @@ SHIPPED: tuple[Playbook, ...] = (
         ("ResourcePressure*", "Drawdown*"),
         (Step(_A.SAFE_PROFILE, parameters={"minutes": 15}),),
         risk="medium",
+    ),
+    Playbook(
+        "free-space",
+        "Forget what is older than its time, and see the state folder take less room.",
+        ("ResourceForecast*",),
+        (Step(_A.FREE_SPACE, within_s=5.0, tries=1),),
+        components=("kernels.infrastructure_manager",),
     ),
     Playbook(
         "restart-component",

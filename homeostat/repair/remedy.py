@@ -7,8 +7,10 @@ without holding the database's write lock.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 from pydantic import JsonValue
 from sqlalchemy.exc import SQLAlchemyError
@@ -79,28 +81,50 @@ def nothing_done(reason: str, playbook: str = "") -> RemedyOutcome:
     return RemedyOutcome(False, False, playbook, reason)
 
 
-def perform(step: Step, ground: Ground) -> tuple[bool, Evidence]:
-    """Carry out one step and wait for its effect; return whether it acted, and what was seen.
+class StepEffect:
+    """A playbook's step as an act under contract: its effect is seen, or it is taken back.
 
-    The act is tried again after a back-off where its effect was not seen in time. An error of
-    the act or of the look is evidence that the effect is not there, never a crash.
+    `acted` and `seen` say afterwards what was done and what was looked at.
     """
-    action = ACTIONS[step.action]
-    acted = False
-    seen = _unseen(step, "nothing was done")
-    for attempt in range(step.tries):
-        if attempt:
-            time.sleep(step.backoff_s * 2 ** (attempt - 1))
-        try:
-            before = action.snapshot(ground)
-            acted = action.act(ground) or acted
-        except (HomeostatError, SQLAlchemyError, OSError) as error:
-            seen = _unseen(step, f"{type(error).__name__}: {error}")
-            continue
-        seen = _await_effect(action, ground, before)
-        if seen.passed:
-            break
-    return acted, seen
+
+    #: What a step's contract expects, whatever the step does.
+    EXPECTED: ClassVar[dict[str, JsonValue]] = {"effect": "seen"}
+
+    def __init__(self, step: Step, ground: Ground) -> None:
+        """Take the step; nothing is touched before `act`."""
+        self._step, self._ground = step, ground
+        self._first: dict[str, JsonValue] | None = None
+        self.acted, self.seen = False, _unseen(step, "nothing was done")
+
+    def read(self) -> dict[str, JsonValue]:
+        """Return whether the effect was seen, or that it is not there (any more)."""
+        return {"effect": "seen" if self.seen.passed else "not seen"}
+
+    def act(self) -> None:
+        """Carry the step out and wait for its effect, again after a back-off where it is not seen.
+
+        An error of the act or of the look is evidence that the effect is not there, no crash.
+        """
+        action = ACTIONS[self._step.action]
+        for attempt in range(self._step.tries):
+            if attempt:
+                time.sleep(self._step.backoff_s * 2 ** (attempt - 1))
+            try:
+                before = action.snapshot(self._ground)
+                self._first = self._first or before
+                self.acted = action.act(self._ground) or self.acted
+            except (HomeostatError, SQLAlchemyError, OSError) as error:
+                self.seen = _unseen(self._step, f"{type(error).__name__}: {error}")
+                continue
+            self.seen = _await_effect(action, self._ground, before)
+            if self.seen.passed:
+                break
+
+    def undo(self, before: Mapping[str, JsonValue]) -> None:
+        """Take back what was done; raises CannotUndoError where there is no way back."""
+        del before
+        if self.acted and self._first is not None:
+            ACTIONS[self._step.action].undo(self._ground, self._first)
 
 
 def _await_effect(action: Action, ground: Ground, before: dict[str, JsonValue]) -> Evidence:

@@ -49,3 +49,9 @@ def abandoned(session: Session, older_than: timedelta) -> Sequence[ActionContrac
         ActionContract.started_at < utcnow() - older_than,
     )
     return session.scalars(statement).all()
+
+
+def on(session: Session, subject: str) -> Sequence[ActionContract]:
+    """Return the contracts on one subject, oldest first."""
+    statement = select(ActionContract).where(ActionContract.subject == subject)
+    return session.scalars(statement.order_by(ActionContract.id)).all()

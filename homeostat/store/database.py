@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -25,13 +26,19 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from homeostat.errors import SettingsError, StoreUnavailableError
+from homeostat.errors import HomeostatError, SettingsError, StoreUnavailableError
 from homeostat.settings import settings
 
 BUSY_TIMEOUT_S = 20
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 Answer = TypeVar("Answer")
+
+
+class SchemaTooNewError(HomeostatError):
+    """The database was written by a newer Homeostat; install that one."""
+
+    exit_code = 78
 
 
 def make_engine(url: str) -> Engine:
@@ -143,10 +150,15 @@ def _unavailable_named() -> Iterator[None]:
         if error.connection_invalidated or _cannot_connect(error):
             raise StoreUnavailableError(
                 f"The database at {make_url(settings().database).render_as_string()} does not "
-                f"answer ({str(error.orig).strip().splitlines()[0]}); check HOMEOSTAT_DATABASE_URL "
-                "and that the server is up."
+                f"answer ({str(error.orig).strip().splitlines()[0]}); {_what_to_check()}."
             ) from error
         raise
+
+
+def _what_to_check() -> str:
+    if settings().database.startswith("sqlite"):
+        return "see that it is a database file and that this user may write it and its folder"
+    return "check HOMEOSTAT_DATABASE_URL and that the server is up"
 
 
 def _cannot_connect(error: DBAPIError) -> bool:
@@ -163,11 +175,30 @@ def _cannot_connect(error: DBAPIError) -> bool:
     )
 
 
+def shrink_journal() -> int:
+    """Cut SQLite's write-ahead log back to nothing, and return the bytes that gave back.
+
+    The file otherwise keeps the size of the largest transaction that it ever held. It gives back
+    nothing on another server, and where a reader or writer is at it.
+    """
+    found = make_url(settings().database)
+    if found.get_backend_name() != "sqlite":
+        return 0
+    journal = Path(f"{found.database}-wal")
+    before = journal.stat().st_size if journal.exists() else 0
+    with _unavailable_named(), engine().connect() as connection:
+        raw = connection.connection.dbapi_connection
+        # Not by SQLAlchemy, which would begin a transaction, and within one this is refused.
+        if isinstance(raw, sqlite3.Connection):
+            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return before - (journal.stat().st_size if journal.exists() else 0)
+
+
 def migrate() -> None:
     """Bring the schema of the settings' database to the newest migration.
 
     Safe when several processes start at once: `migrations/env.py` takes a lock first.
-    Raises StoreUnavailableError where the database does not answer.
+    Raises StoreUnavailableError where the database does not answer, SchemaTooNewError.
     """
     if settings().database.startswith("sqlite"):
         settings().ensure_state_dir()
@@ -175,4 +206,12 @@ def migrate() -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     with _unavailable_named(), engine().connect() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            # Alembic knows no way from a revision that is not among its files.
+            raise SchemaTooNewError(
+                f"The database at {make_url(settings().database).render_as_string()} was written "
+                f"by a newer Homeostat ({error}); install that one, or set HOMEOSTAT_STATE_DIR or "
+                "HOMEOSTAT_DATABASE_URL to another database."
+            ) from error

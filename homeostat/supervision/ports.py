@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from homeostat.store.approvals import Approval
 from homeostat.store.audit import AuditRow
 from homeostat.store.decisions import DecisionRecord
+from homeostat.supervision.contracts import Effect, Outcome, Terms
 
 
 @dataclass(frozen=True)
@@ -144,3 +145,18 @@ class Governance(Protocol):
         self, session: Session, approval_id: str, *, action: str, subject: str, actor: str
     ) -> Decision:
         """Spend an approval on exactly what was approved; allowed at most once."""
+
+
+class Verification(Protocol):
+    """What is asked of `kernels.verification_framework`."""
+
+    def under_contract(
+        self, session: Session, terms: Terms, effect: Effect, *, risk: str
+    ) -> Outcome:
+        """Ask governance, then hold an act of the caller's own transaction to `terms`.
+
+        Raises ActionRefusedError where governance does not let the actor do it by itself now.
+        """
+
+    def within(self, session: Session, terms: Terms, effect: Effect) -> Outcome:
+        """Hold an act to `terms` that needs nobody's leave: the way back from one that had it."""

@@ -69,6 +69,9 @@ class PoolControl(Protocol):
     def grow(self, by: int) -> None:
         """Ask each of those workers for `by` more children."""
 
+    def shrink(self, by: int) -> None:
+        """Take `by` children away again, over all of those workers."""
+
 
 class _Port:
     pools: PoolControl | None = None

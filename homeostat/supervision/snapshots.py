@@ -139,6 +139,15 @@ def _write(kind: Kind, content: JsonValue) -> Snapshot:
     return Snapshot(kind, at, digest, content, path)
 
 
+def thin(keep: int) -> int:
+    """Delete all but the newest `keep` of each kind, and return how many that were."""
+    old = [path for kind in Kind for path in _files(kind)[:-keep]]
+    for path in old:
+        path.unlink(missing_ok=True)
+    snapshot_kinds.forget_artefacts(_contents(Kind.MODELS))
+    return len(old)
+
+
 def _contents(kind: Kind) -> Iterator[JsonValue]:
     for path in _files(kind):
         with contextlib.suppress(SnapshotError):

@@ -14,26 +14,23 @@ from datetime import datetime, timedelta
 from pydantic import JsonValue
 from sqlalchemy.orm import Session
 
-from homeostat import registry
 from homeostat.clock import new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
-from homeostat.kernels.self_healing import consent
+from homeostat.kernels.self_healing import acting, consent
 from homeostat.kernels.self_healing.aftermath import tell_incident
 from homeostat.repair import choice, playbooks
-from homeostat.repair.actions import Ground
 from homeostat.repair.playbooks import ActionName, Playbook, Step
-from homeostat.repair.remedy import Cause, Plan, RemedyOutcome, nothing_done, perform
-from homeostat.settings import settings
+from homeostat.repair.remedy import Cause, Plan, RemedyOutcome, nothing_done
 from homeostat.store import controls, database, decisions, jobs, remedies
 from homeostat.store.remedies import RemedyRun, RunState
-from homeostat.supervision import events, processes
+from homeostat.supervision import events
 from homeostat.supervision.drill import DrillProcess
 from homeostat.supervision.ports import AuditLog, Governance
 from homeostat.supervision.processes import ProcessControl
 
 #: A remedy that is older than this and has not ended lost its worker (the hard limit is 600 s).
 ABANDONED_AFTER = timedelta(minutes=11)
-ACTOR = "kernels.self_healing"
+ACTOR = acting.ACTOR
 #: The task that carries out a remedy which somebody asked for.
 REMEDY_TASK = "fix_analysis.remedy"
 
@@ -111,18 +108,10 @@ class SelfHealing(Component):
     def act(self, plan: Plan, on: ProcessControl | None = None) -> RemedyOutcome:
         """Carry out the playbook's steps in order, each verified before the next one.
 
+        Each step is an act under contract: one whose effect is not seen is taken back.
         `on` are the processes to act on; the stack's own where none are given.
         """
-        evidence: list[dict[str, JsonValue]] = []
-        acted = False
-        for step in plan.playbook.steps:
-            did, seen = perform(step, _ground(plan.cause, step, on))
-            acted = acted or did
-            evidence.append({"action": step.action, **seen.model_dump(mode="json")})
-            if not seen.passed:
-                reason = f"{plan.playbook.name}: {seen.claim} was not observed ({seen.observed})"
-                return RemedyOutcome(acted, False, plan.playbook.name, reason, evidence)
-        return RemedyOutcome(acted, True, plan.playbook.name, "", evidence)
+        return acting.carry_out(plan, on)
 
     def settle(self, session: Session, plan: Plan, outcome: RemedyOutcome) -> None:
         """Record what came of it, in the run's row and in the audit log."""
@@ -266,28 +255,6 @@ class SelfHealing(Component):
             ],
             outcome=result,
         )
-
-
-def _ground(cause: Cause, step: Step, on: ProcessControl | None) -> Ground:
-    socket = processes.supervisor_socket(settings())
-    return Ground(
-        settings=settings,
-        component=cause.target or cause.component,
-        step=step,
-        actor=ACTOR,
-        since=cause.since,
-        find=registry.find,
-        refresh=_refresh,
-        transaction=database.transaction,
-        drop_connections=lambda: database.engine().dispose(),
-        processes=on or processes.SupervisorProcesses(socket),
-        pools=processes.pools,
-    )
-
-
-def _refresh() -> None:
-    settings.cache_clear()
-    registry.find.cache_clear()
 
 
 def _hand_over(session: Session) -> list[str]:

@@ -13,14 +13,16 @@ from sqlalchemy.orm import Session
 from homeostat.clock import new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
 from homeostat.errors import ActionRefusedError, HomeostatError
-from homeostat.kernels.verification_framework.contracts import Effect, Outcome, carry_out
 from homeostat.kernels.verification_framework.invariants import INVARIANTS
-from homeostat.store import contracts, database
-from homeostat.store.contracts import ActionContract, ContractState
+from homeostat.store import contracts as store
+from homeostat.store.contracts import ContractState
 from homeostat.store.trading import Position
+from homeostat.supervision import contracts
+from homeostat.supervision.contracts import Effect, Outcome, Terms
+from homeostat.supervision.events import undone
 from homeostat.supervision.ports import Governance
 
-__all__ = ["ContractState", "Effect", "InvariantBrokenError", "Outcome", "VerificationFramework"]
+__all__ = ["InvariantBrokenError", "VerificationFramework"]
 
 #: A contract that acts for longer has lost its process (no task may run longer than 600 s).
 ABANDONED_AFTER = timedelta(minutes=11)
@@ -48,88 +50,50 @@ class VerificationFramework(Component):
         return {name: faults for name, faults in found.items() if faults}
 
     def under_contract(
-        self,
-        kind: str,
-        subject: str,
-        effect: Effect,
-        expected: Mapping[str, JsonValue],
-        *,
-        actor: str,
-        risk: str,
+        self, session: Session, terms: Terms, effect: Effect, *, risk: str
     ) -> Outcome:
-        """Ask, declare, act, look, and undo on mismatch; for a caller with no open transaction.
+        """Ask governance, then hold an act of the caller's own transaction to `terms`.
 
-        Raises ActionRefusedError where governance does not allow `kind` by this actor.
+        Raises ActionRefusedError where governance does not let the actor do it by itself now.
         """
-        with database.transaction() as session:
-            governance: Governance = self.need("kernels.governance")
-            decision = governance.decide(
-                session, action=kind, risk=risk, actor=actor, subject=subject
-            )
-            if decision.allowed:
-                declared = self.declare(session, kind, subject, effect.read(), expected, actor)
+        governance: Governance = self.need("kernels.governance")
+        decision = governance.decide(
+            session, action=terms.kind, risk=risk, actor=terms.actor, subject=terms.subject
+        )
         if not decision.allowed:
-            raise ActionRefusedError(f"Governance refused {kind} on {subject}: {decision.reason}.")
-        outcome = carry_out(effect, expected)
-        with database.transaction() as session:
-            self.settle(session, declared, outcome)
-        return outcome
+            why = f"Governance does not allow {terms.kind} on {terms.subject}: {decision.reason}."
+            raise ActionRefusedError(why)
+        return self.within(session, terms, effect)
 
-    def declare(
-        self,
-        session: Session,
-        kind: str,
-        subject: str,
-        before: Mapping[str, JsonValue],
-        expected: Mapping[str, JsonValue],
-        actor: str,
-    ) -> str:
-        """Write the contract before the act, so that one whose process died is seen."""
-        contract = ActionContract(
-            id=new_id(), kind=kind, subject=subject, actor=actor, expected=dict(expected),
-            before=dict(before), observed={}, state=ContractState.ACTING, reason="",
-        )  # fmt: skip
-        session.add(contract)
-        session.flush()
-        return contract.id
-
-    def settle(self, session: Session, contract_id: str, outcome: Outcome) -> None:
-        """Record what came of the act."""
-        contract = session.get_one(ActionContract, contract_id)
-        contract.state, contract.reason = outcome.state, outcome.reason
-        contract.observed, contract.ended_at = dict(outcome.observed), utcnow()
-        session.flush()
+    def within(self, session: Session, terms: Terms, effect: Effect) -> Outcome:
+        """Hold an act to `terms` that needs nobody's leave: the way back from one that had it."""
+        return contracts.within(session, terms, effect)
 
     def probe(self, session: Session) -> Evidence:
         """Keep and break a contract on a real file, and plant a broken invariant; undo it all."""
         watch = Stopwatch()
         nonce = new_id()
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, undone(session):
             file = Path(folder) / "value"
             file.write_text("before", encoding="utf-8")
-            lying = carry_out(_FileEffect(file, "something else"), {"content": nonce})
+            terms = Terms("probe", nonce, self.spec.full_name, {"content": nonce})
+            lying = self.within(session, terms, _FileEffect(file, "something else"))
             rolled_back = file.read_text(encoding="utf-8") == "before"
-            honest = carry_out(_FileEffect(file, nonce), {"content": nonce})
+            honest = self.within(session, terms, _FileEffect(file, nonce))
             written = file.read_text(encoding="utf-8") == nonce
-        undo = session.begin_nested()
-        try:
-            contract = self.declare(session, "probe", nonce, {}, {"content": nonce}, "probe")
-            self.settle(session, contract, honest)
-            recorded = session.get_one(ActionContract, contract).state == ContractState.HELD
+            recorded = [one.state for one in store.on(session, nonce)]
             before = self.broken(session).get("one direction per symbol", [])
             session.add_all([_position(nonce, 1), _position(nonce, -1)])
             session.flush()
             planted = self.broken(session).get("one direction per symbol", [])
-        finally:
-            undo.rollback()
         noticed = len(planted) == len(before) + 1 and any(nonce in fault for fault in planted)
         return Evidence(
             claim="an act that lies is undone, one that holds is kept, a broken invariant is seen",
             passed=lying.state is ContractState.ROLLED_BACK
             and rolled_back
-            and honest.state is ContractState.HELD
+            and honest.held
             and written
-            and recorded
+            and recorded == [ContractState.ROLLED_BACK, ContractState.HELD]
             and noticed,
             observed={
                 "nonce": nonce,
@@ -137,7 +101,7 @@ class VerificationFramework(Component):
                 "rolled_back": rolled_back,
                 "honest_act": honest.state,
                 "written": written,
-                "recorded": recorded,
+                "recorded": list(recorded),
                 "planted_fault_seen": noticed,
             },
             seconds=watch.seconds,
@@ -149,10 +113,11 @@ class VerificationFramework(Component):
         Raises InvariantBrokenError with the first fault.
         """
         del due_at
-        lost = contracts.abandoned(session, ABANDONED_AFTER)
+        lost = store.abandoned(session, ABANDONED_AFTER)
         for contract in lost:
             contract.state, contract.ended_at = ContractState.BROKEN, utcnow()
             contract.reason = "its process died in the act; look at what it acted on"
+            contracts.told(session, contract)
         session.flush()
         broken = self.broken(session)
         if broken:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from homeostat.kernels.verification_framework import Outcome, VerificationFramework
+from homeostat.kernels.verification_framework import VerificationFramework
+from homeostat.store.contracts import ContractState
+from homeostat.supervision.contracts import Effect, Outcome, Terms
 
 
 class ChecksNothing(VerificationFramework):
@@ -13,9 +15,11 @@ class ChecksNothing(VerificationFramework):
         return {}
 
 
-class SettlesNothing(VerificationFramework):
-    def settle(self, session: Session, contract_id: str, outcome: Outcome) -> None:
-        """Return as if it had."""
+class BelievesEveryAct(VerificationFramework):
+    def within(self, session: Session, terms: Terms, effect: Effect) -> Outcome:
+        del session
+        effect.act()
+        return Outcome(ContractState.HELD, {}, dict(terms.expected), "")
 
 
 class RepeatsItsFirstFinding(VerificationFramework):
@@ -29,6 +33,6 @@ class RepeatsItsFirstFinding(VerificationFramework):
 
 VARIANTS = {
     "does nothing": ChecksNothing,
-    "returns success": SettlesNothing,
+    "returns success": BelievesEveryAct,
     "stale data stamped now": RepeatsItsFirstFinding,
 }

@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from homeostat import registry
@@ -12,6 +12,7 @@ from homeostat.kernels.meta_loop import TICKS, MetaLoop
 from homeostat.store import audit, beat
 from homeostat.store.beat import BeatEntry
 from homeostat.store.checks import CheckRun
+from homeostat.store.contracts import ActionContract, ContractState
 from homeostat.store.database import transaction
 from homeostat.store.tunings import Tuning, TuningState
 from homeostat.supervision import cadence
@@ -148,7 +149,30 @@ def test_each_change_stands_in_the_audit_log(tuner: MetaLoop) -> None:
         ran(session, loop(session, "checks.slow"), now, seconds=9.0)
         tuner.run(session, now)
         actions = [row.action for row in audit.rows_after(session, 0)]
-    assert actions == ["governance.allow", "tuning.started"]
+    assert actions == ["governance.allow", "contract.held", "tuning.started"]
+
+
+def test_an_interval_that_does_not_take_is_rolled_back_by_its_contract(tuner: MetaLoop) -> None:
+    """The database itself refuses the change, as a rule of its owner's might."""
+    now = utcnow()
+    with transaction() as session:
+        ran(session, loop(session, "checks.slow"), now, seconds=9.0)
+        session.execute(
+            text(
+                "CREATE TRIGGER pinned AFTER UPDATE OF interval_s ON beat_entries "
+                "WHEN NEW.interval_s <> 10 BEGIN "
+                "UPDATE beat_entries SET interval_s = 12 WHERE name = NEW.name; END"
+            )
+        )
+        tuner.run(session, now)
+        tuning = session.scalars(select(Tuning)).one()
+        assert (tuning.state, tuning.ended_at) == (TuningState.ROLLED_BACK, now)
+        assert "was to be 20.0 and is 12" in tuning.why
+        assert session.scalar(select(BeatEntry.interval_s)) == 10.0
+        (contract,) = session.scalars(select(ActionContract))
+        assert (contract.state, contract.actor) == (ContractState.ROLLED_BACK, "kernels.meta_loop")
+        actions = [row.action for row in audit.rows_after(session, 0)]
+    assert actions == ["governance.allow", "contract.rolled_back", "tuning.rolled_back"]
 
 
 class NeverRollsBack(MetaLoop):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -17,6 +18,8 @@ from homeostat.repair.playbooks import ActionName, Playbook, Step
 from homeostat.repair.remedy import Cause, Plan, RemedyOutcome
 from homeostat.settings import settings
 from homeostat.store import audit, controls
+from homeostat.store.checks import CheckRun
+from homeostat.store.contracts import ActionContract, ContractState
 from homeostat.store.database import transaction
 from homeostat.store.embedded import EmbeddedServer
 from homeostat.store.jobs import Job
@@ -199,6 +202,9 @@ class Pool:
     def grow(self, by: int) -> None:
         self.children += 0 if self.deaf else by
 
+    def shrink(self, by: int) -> None:
+        self.children -= by
+
 
 @pytest.mark.parametrize("deaf", [False, True])
 def test_a_pool_has_grown_only_where_it_is_seen_to_be_larger(
@@ -206,6 +212,82 @@ def test_a_pool_has_grown_only_where_it_is_seen_to_be_larger(
 ) -> None:
     monkeypatch.setattr(processes._Port, "pools", Pool(deaf=deaf))
     assert healer.act(plan_of(ActionName.GROW_POOL, within_s=0.1)).verified is not deaf
+
+
+class Sluggish(Pool):
+    """It tells what it has grown to from the third look on, when its growth was given up."""
+
+    looks = 0
+
+    def size(self) -> int:
+        self.looks += 1
+        return self.children if self.looks > 2 else 2
+
+
+def contracts() -> list[tuple[str, str, str]]:
+    with transaction() as session:
+        rows = session.scalars(select(ActionContract).order_by(ActionContract.id))
+        return [(row.kind, row.subject, row.state) for row in rows]
+
+
+def begun(*steps: Step) -> Plan:
+    """Return the plan of a run that has begun, as `plan` makes it."""
+    with transaction() as session:
+        run = RemedyRun(playbook="p", component="kernels.x", cause="i:1")
+        session.add(run)
+        session.flush()
+        return Plan(run.id, cause("X"), Playbook("p", "A playbook.", (), steps))
+
+
+def test_each_step_of_a_playbook_is_an_act_under_contract(healer: SelfHealing) -> None:
+    outcome = healer.act(begun(Step(ActionName.PAUSE_TRADING)))
+    assert outcome.verified
+    assert contracts() == [("remedy.pause_trading", "kernels.x", ContractState.HELD)]
+    with transaction() as session:
+        assert [row.action for row in audit.rows_after(session, 0)] == ["contract.held"]
+
+
+def test_a_switch_that_does_not_hold_is_set_back_to_what_it_was(healer: SelfHealing) -> None:
+    """A pause of no minutes is over at once; the profile that a person set stands again."""
+    until = utcnow() + timedelta(hours=1)
+    with transaction() as session:
+        controls.set_on(session, controls.SAFE_PROFILE, actor="ann", reason="why", until=until)
+    over = {"minutes": 0}
+    steps = [
+        Step(action, parameters=over, within_s=0.0, tries=1)
+        for action in (ActionName.SAFE_PROFILE, ActionName.PAUSE_TRADING)
+    ]
+    for step in steps:
+        assert not healer.act(begun(step)).verified
+    with transaction() as session:
+        (kept,) = controls.all_set(session)
+        assert (kept.name, kept.actor, kept.reason) == (controls.SAFE_PROFILE, "ann", "why")
+        assert kept.until == until
+    assert [state for _, _, state in contracts()] == [ContractState.ROLLED_BACK] * 2
+
+
+def test_a_pool_whose_growth_was_not_seen_is_made_as_small_as_it_was(
+    healer: SelfHealing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Sluggish()
+    monkeypatch.setattr(processes._Port, "pools", pool)
+    outcome = healer.act(begun(Step(ActionName.GROW_POOL, within_s=0.0, tries=1)))
+    assert not outcome.verified
+    assert pool.children == 2
+    assert contracts() == [("remedy.grow_pool", "kernels.x", ContractState.ROLLED_BACK)]
+
+
+def test_a_restart_that_was_not_seen_cannot_be_taken_back_and_says_so(
+    healer: SelfHealing, drill: DrillProcess
+) -> None:
+    drill.kill()
+    drill.deaf = True
+    step = Step(ActionName.RESTART_PROCESS, target="drill", within_s=0.0, tries=1)
+    assert not healer.act(begun(step), on=drill).verified
+    assert contracts() == [("remedy.restart_process", "drill", ContractState.BROKEN)]
+    step = Step(ActionName.RESTART_PROCESS, target="nobody", within_s=0.0, tries=1)
+    assert not healer.act(begun(step), on=drill).verified
+    assert contracts()[1] == ("remedy.restart_process", "nobody", ContractState.ROLLED_BACK)
 
 
 def test_settings_that_cannot_be_read_are_not_reloaded(
@@ -248,6 +330,35 @@ def test_poison_is_moved_aside_whole_and_what_is_sound_stays(healer: SelfHealing
         assert [json.loads(raw) for raw in client.lrange("checks", 0, -1)] == [sound]
         quarantined = client.lrange(poison.QUARANTINE, 0, -1)
         assert sorted(quarantined) == sorted([*bad, b"\xff\xfe"])
+
+
+def test_a_disk_that_runs_full_is_given_room_and_the_room_is_measured(
+    healer: SelfHealing, state_dir: Path
+) -> None:
+    """What has its time behind it goes; what has not stays."""
+    logs = state_dir / "logs"
+    logs.mkdir(parents=True)
+    (logs / "worker.log").write_text("now")
+    (logs / "worker.log.1").write_bytes(b"x" * 2_000_000)
+    old, young = utcnow() - timedelta(days=8), utcnow() - timedelta(days=1)
+    with transaction() as session:
+        for due in (old, young):
+            run = CheckRun(entry="x", component="x", due_at=due, started_at=due)
+            run.ended_at, run.passed = due, True
+            session.add(run)
+    asked = cause("ResourceForecast", "kernels.infrastructure_manager")
+    outcome = healer.remedy(asked)
+    assert outcome.verified, outcome
+    assert outcome.playbook == "free-space"
+    seen = outcome.evidence[0]["observed"]
+    assert isinstance(seen, dict)
+    assert int(str(seen["used_bytes_before"])) - int(str(seen["used_bytes"])) >= 1_900_000
+    assert [path.name for path in logs.iterdir()] == ["worker.log"]
+    with transaction() as session:
+        assert [run.due_at for run in session.scalars(select(CheckRun))] == [young]
+    again = healer.remedy(cause("ResourceForecast", "kernels.infrastructure_manager", 2))
+    assert not again.verified, "where nothing is left to free, a person has to make room"
+    assert "less room" in again.escalate_reason
 
 
 def test_poison_is_looked_for_on_every_queue_of_the_workers() -> None:

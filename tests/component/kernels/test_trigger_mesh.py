@@ -214,6 +214,7 @@ HEALED_BY = {
     "ResourcePressure": "safe-profile",
     "MemoryLeak": "restart-what-leaks",
     "MissedBeat": "see-the-beat-keep-up",
+    "ResourceForecast": "free-space",
 }
 
 

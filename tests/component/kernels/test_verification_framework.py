@@ -12,16 +12,20 @@ from homeostat import registry
 from homeostat.clock import utcnow
 from homeostat.errors import ActionRefusedError
 from homeostat.kernels.verification_framework import (
-    ContractState,
+    ABANDONED_AFTER,
     InvariantBrokenError,
     VerificationFramework,
     _position,
 )
 from homeostat.settings import settings
 from homeostat.store import audit, controls, database
-from homeostat.store.contracts import ActionContract
+from homeostat.store.contracts import ActionContract, ContractState
+from homeostat.store.jobs import Job
 from homeostat.store.repair import KnownFix
 from homeostat.store.trading import Order, Position, client_order_id
+from homeostat.supervision import contracts as acting
+from homeostat.supervision.contracts import Effect, Outcome, Terms
+from homeostat.supervision.events import PUBLISH
 from homeostat.testing import check_contract
 
 POLICY = """
@@ -86,6 +90,24 @@ class PauseTrading:
                 controls.lift(session, controls.TRADING_PAUSED)
 
 
+def told() -> list[tuple[str, str]]:
+    """Return how contracts ended, as the audit log and the outbox of the bus say it."""
+    with database.reading() as session:
+        rows = [row.action for row in audit.rows_after(session, 0)]
+        jobs = session.scalars(select(Job).where(Job.task == PUBLISH).order_by(Job.id))
+        payloads = [job.kwargs["payload"] for job in jobs if job.kwargs["topic"] == acting.TOPIC]
+    logged = [row.removeprefix("contract.") for row in rows if row.startswith("contract.")]
+    return list(zip(logged, [str(one["state"]) for one in payloads], strict=True))
+
+
+def carried_out(
+    framework: VerificationFramework, kind: str, subject: str, effect: Effect, **expected: JsonValue
+) -> Outcome:
+    with database.transaction() as session:
+        terms = Terms(kind, subject, "x", expected)
+        return framework.under_contract(session, terms, effect, risk="low")
+
+
 def contracts() -> list[tuple[str, str]]:
     with database.reading() as session:
         rows = session.scalars(select(ActionContract).order_by(ActionContract.id))
@@ -99,23 +121,20 @@ def test_a_configuration_change_holds_or_is_rolled_back(
     file = tmp_path / "config.json"
     file.write_text('{"interval": "10", "other": "kept"}')
     effect = JsonFile(file, "interval", "5", works=works)
-    outcome = framework.under_contract(
-        "config.change", "interval", effect, {"interval": "5"}, actor="x", risk="low"
-    )
+    outcome = carried_out(framework, "config.change", "interval", effect, interval="5")
     expected = ContractState.HELD if works else ContractState.ROLLED_BACK
     assert outcome.state is expected
     assert json.loads(file.read_text()) == {"interval": "5" if works else "10", "other": "kept"}
     assert contracts() == [("config.change", expected)]
+    assert told() == [(expected, expected)], "in the log and on the bus"
 
 
+@pytest.mark.usefixtures("framework")
 @pytest.mark.parametrize("works", [True, False])
-def test_a_playbook_step_holds_or_is_rolled_back(
-    framework: VerificationFramework, *, works: bool
-) -> None:
+def test_a_playbook_step_holds_or_is_rolled_back(*, works: bool) -> None:
     effect = PauseTrading(works=works)
-    outcome = framework.under_contract(
-        "remedy.pause_trading", "trading", effect, {"paused": True}, actor="x", risk="low"
-    )
+    terms = Terms("remedy.pause_trading", "trading", "x", {"paused": True})
+    outcome = acting.act(terms, effect)
     assert outcome.state is (ContractState.HELD if works else ContractState.ROLLED_BACK)
     assert effect.read() == {"paused": works}
     assert works or "hung up" in outcome.reason
@@ -128,9 +147,7 @@ def test_a_model_promotion_holds_or_is_rolled_back(
     file = tmp_path / "models.json"
     file.write_text('{"champion": "model-1", "challenger": "model-2"}')
     effect = JsonFile(file, "champion", "model-2", works=works)
-    outcome = framework.under_contract(
-        "model.promote", "model-2", effect, {"champion": "model-2"}, actor="x", risk="high"
-    )
+    outcome = carried_out(framework, "model.promote", "model-2", effect, champion="model-2")
     assert outcome.state is (ContractState.HELD if works else ContractState.ROLLED_BACK)
     assert effect.read()["champion"] == ("model-2" if works else "model-1")
 
@@ -146,9 +163,7 @@ def test_an_undo_that_does_not_undo_is_broken_and_not_rolled_back(
             del before
 
     effect = NoWayBack(file, "interval", "5", works=False)
-    outcome = framework.under_contract(
-        "config.change", "interval", effect, {"interval": "5"}, actor="x", risk="low"
-    )
+    outcome = carried_out(framework, "config.change", "interval", effect, interval="5")
     assert outcome.state is ContractState.BROKEN
 
 
@@ -158,12 +173,19 @@ def test_what_governance_refuses_is_not_done(
     file = tmp_path / "config.json"
     file.write_text('{"a": "1"}')
     with pytest.raises(ActionRefusedError):
-        framework.under_contract(
-            "log.delete", "log", JsonFile(file, "a", "2", works=True), {"a": "2"}, actor="x",
-            risk="low",
-        )  # fmt: skip
+        carried_out(framework, "log.delete", "log", JsonFile(file, "a", "2", works=True), a="2")
     assert file.read_text() == '{"a": "1"}'
     assert contracts() == []
+
+
+def test_a_contract_whose_process_died_is_ended_and_told(framework: VerificationFramework) -> None:
+    with database.transaction() as session:
+        lost = acting.declare(session, Terms("config.change", "x", "y", {"a": 1}), {"a": 0})
+        row = session.get_one(ActionContract, lost)
+        row.started_at -= ABANDONED_AFTER
+        assert framework.run(session, utcnow()).observed["abandoned_contracts"] == 1
+    assert contracts() == [("config.change", ContractState.BROKEN)]
+    assert told() == [(ContractState.BROKEN, ContractState.BROKEN)]
 
 
 def break_direction() -> None:

@@ -15,6 +15,7 @@ PORTS = {
     "kernels.message_bus": ports.Bus,
     "kernels.governance": ports.Governance,
     "kernels.clarity_framework": ports.Clarity,
+    "kernels.verification_framework": ports.Verification,
 }
 
 

@@ -2,7 +2,8 @@
 
 A loop that fills its interval, or whose ticks are missed, is given twice the interval on trial.
 The trial is scored over as many ticks as before; where the score is not clearly lower, the
-change is rolled back and not tried again for a day.
+change is rolled back and not tried again for a day. Each change of an interval is an act under
+contract: it is read back, and what is not in force was not changed.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from sqlalchemy.orm import Session
 
 from homeostat.clock import new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
+from homeostat.errors import ActionRefusedError
+from homeostat.kernels.meta_loop.interval import Interval
 from homeostat.store import beat, decisions, tunings
 from homeostat.store.beat import BeatEntry
 from homeostat.store.checks import CheckRun
 from homeostat.store.tunings import Tuning, TuningState
 from homeostat.supervision import cadence, events
+from homeostat.supervision.contracts import Terms
 from homeostat.supervision.events import undone
-from homeostat.supervision.ports import Governance
+from homeostat.supervision.ports import Governance, Verification
 
 ACTOR = "kernels.meta_loop"
 #: Ticks that a score is taken over, before a change and after it.
@@ -61,7 +65,12 @@ class MetaLoop(Component):
         wing=Wing.KERNELS,
         tier=5,
         summary="Tunes intervals from measured runs, and undoes a change that did not help.",
-        needs=("kernels.health_monitor", "kernels.clarity_framework", "kernels.governance"),
+        needs=(
+            "kernels.health_monitor",
+            "kernels.clarity_framework",
+            "kernels.governance",
+            "kernels.verification_framework",
+        ),
         timeout_s=20.0,
     )
 
@@ -95,9 +104,12 @@ class MetaLoop(Component):
             urgency = score.load if wanted > interval_s else -score.load
             if wanted != interval_s and (best is None or urgency > best[0]):
                 best = (urgency, entry, interval_s, wanted, score)
-        if best is None or not self._allowed(session, best[1]):
+        if best is None:
             return None
-        return self._start(session, *best[1:], now)
+        try:
+            return self._start(session, *best[1:], now)
+        except ActionRefusedError:
+            return None
 
     def _allowed(self, session: Session, entry: str) -> bool:
         governance: Governance = self.need("kernels.governance")
@@ -116,6 +128,8 @@ class MetaLoop(Component):
         self, session: Session, entry: str, before: float, after: float, score: Score, now: datetime
     ) -> Tuning:
         why = f"load {score.load:.2f} at an interval of {before:g} s"
+        terms, effect = _change(session, entry, after)
+        outcome = self._verification().under_contract(session, terms, effect, risk="low")
         tuning = Tuning(
             name=entry,
             before=before,
@@ -128,9 +142,16 @@ class MetaLoop(Component):
             judge_at=now + timedelta(seconds=(TICKS + 1) * after),
         )
         session.add(tuning)
-        beat.set_interval(session, entry, after)
-        self._record(session, tuning, "tuning.started", {"before": before, "after": after})
+        if not outcome.held:
+            tuning.state, tuning.ended_at = TuningState.ROLLED_BACK, now
+            tuning.why = f"{why}; it was not taken up: {outcome.reason}"
+        name = "tuning.started" if outcome.held else f"tuning.{tuning.state}"
+        self._record(session, tuning, name, {"before": before, "after": after})
         return tuning
+
+    def _verification(self) -> Verification:
+        found: Verification = self.need("kernels.verification_framework")
+        return found
 
     def judge(self, session: Session, now: datetime) -> Tuning | None:
         """Keep or roll back the change on trial, once its time has come."""
@@ -146,7 +167,7 @@ class MetaLoop(Component):
         else:
             tuning.state = TuningState.ROLLED_BACK
             if loop is not None:
-                beat.set_interval(session, tuning.name, tuning.before)
+                self._verification().within(session, *_change(session, tuning.name, tuning.before))
         figures: dict[str, JsonValue] = {
             "score_before": round(tuning.score_before, 4),
             "score_after": round(score.total, 4),
@@ -212,7 +233,7 @@ class MetaLoop(Component):
         # Two ticks more than are scored, so that the loop has been running for long enough.
         _made_up_runs(session, entry, interval_s, now, run_s, missed_before, TICKS + 2)
         tuning = self.propose(session, [loop], now)
-        if tuning is None or tuning.name != entry:
+        if tuning is None or tuning.name != entry or tuning.state != TuningState.TRIAL:
             return "not proposed", 0.0
         judged = tuning.judge_at
         _made_up_runs(session, entry, tuning.after, judged, run_s, missed_after)
@@ -236,6 +257,12 @@ class MetaLoop(Component):
             else None,
         }
         return CycleResult(work=len(loops), observed=observed)
+
+
+def _change(session: Session, entry: str, interval_s: float) -> tuple[Terms, Interval]:
+    """Return the change as an act under contract: what is read must be what was asked for."""
+    terms = Terms("tune.interval", entry, ACTOR, {"interval_s": interval_s})
+    return terms, Interval(session, entry, interval_s)
 
 
 def _wanted(score: Score, interval_s: float, declared_s: float) -> float:
