@@ -7,6 +7,7 @@ between two steps leaves a job row that is sent again and goes on from there.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -22,14 +23,18 @@ from homeostat.incidents.lifecycle import State
 from homeostat.repair import analysis, claims, story
 from homeostat.repair.analysis import Analysis, Route
 from homeostat.repair.remedy import Cause, RemedyOutcome, cause_of
+from homeostat.repair.ways import Way, ways_of
 from homeostat.store.database import reading
+from homeostat.store.plans import IncidentPlan
 from workers.app import app
 from workers.base import HomeostatTask, LongJob
 
 if TYPE_CHECKING:
+    from homeostat.kernels.agentic_spine import AgenticSpine
     from homeostat.kernels.coding_agent import CodingAgent
     from homeostat.kernels.self_healing import SelfHealing
 
+_log = logging.getLogger(__name__)
 ACTOR = "fix_analysis"
 #: Seconds for one analysis; a proof that runs a whole suite is the longest part of it.
 SOFT_LIMIT_S = 540
@@ -64,6 +69,11 @@ def self_healing() -> SelfHealing:
     return cast("SelfHealing", registry.find("kernels.self_healing"))
 
 
+def agentic_spine() -> AgenticSpine:
+    """Return the kernel that plans which way an incident goes."""
+    return cast("AgenticSpine", registry.find("kernels.agentic_spine"))
+
+
 def coding_agent() -> CodingAgent:
     """Return the kernel that mends code."""
     return cast("CodingAgent", registry.find("kernels.coding_agent"))
@@ -79,7 +89,7 @@ def coding_agent() -> CodingAgent:
 def analyse(
     self: AnalysisTask, incident_id: str, job_id: str | None = None, **_newer: object
 ) -> None:
-    """Find a remedy: a fix that is known, a playbook, the coding agent, else a person, visibly."""
+    """Go the way that the spine planned: a playbook, the coding agent, else a person, visibly."""
     with self.long_job(job_id) as job:
         cause = _begin(self, incident_id, job) if job else None
         if job and cause:
@@ -90,29 +100,49 @@ def _pursue(task: AnalysisTask, job: LongJob, incident_id: str, cause: Cause) ->
     with reading() as session:
         begun = claims.begun(session, lifecycle.find(session, incident_id))
         found = analysis.analyse(session, incident_id)
+    # What was begun is ended the way that it was begun.
+    plan = _planned(task, incident_id) if begun is None else None
+    ways = ways_of(plan)
     if begun is not None:
         found = Analysis(Route.REPLAY, "it goes on", Path(begun.repository), begun.command)
+        ways = (Way.CODING_AGENT,)
     else:
         _look_around(task, incident_id)
     reasons: list[str] = []
-    if found.route is not Route.REPLAY:
-        outcome = self_healing().remedy(cause)
-        if outcome.verified:
-            _end(job, incident_id, State.RESOLVED, _told(outcome))
-            return
-        reasons.append(outcome.escalate_reason)
-    if found.repository is None:
-        reasons.append(found.reason)
-    else:
-        standing = coding_agent().pursue(incident_id, found.repository, found.command)
-        if standing.end == "busy":
-            # The worker that is at the repair will have ended it by then, or have died.
-            job.again_at = utcnow() + BUSY_AGAIN
-            return
-        if standing.end == "taken":
-            return
-        reasons.append(standing.reason)
-    _end(job, incident_id, State.ESCALATED, {"reason": "; ".join(reasons)})
+    for way in ways:
+        if way is Way.PLAYBOOK:
+            outcome = self_healing().remedy(cause)
+            if outcome.verified:
+                _end(job, incident_id, State.RESOLVED, _told(outcome))
+                return
+            reasons.append(outcome.escalate_reason)
+        elif found.repository is None:
+            reasons.append(found.reason)
+        else:
+            standing = coding_agent().pursue(incident_id, found.repository, found.command)
+            if standing.end == "busy":
+                # The worker that is at the repair will have ended it by then, or have died.
+                job.again_at = utcnow() + BUSY_AGAIN
+                return
+            if standing.end == "taken":
+                return
+            reasons.append(standing.reason)
+    # Where the plan is a person's, the plan itself has handed the incident over.
+    reason = "; ".join(reasons) or (plan.reason if plan else found.reason)
+    _end(job, incident_id, State.ESCALATED, {"reason": reason})
+
+
+def _planned(task: AnalysisTask, incident_id: str) -> IncidentPlan | None:
+    """Return the co-signed plan of `kernels.agentic_spine`, which says the way to go.
+
+    A spine that is itself what failed makes no plan: then all there is is tried.
+    """
+    try:
+        with task.unit_of_work() as session:
+            return agentic_spine().plan(session, lifecycle.find(session, incident_id))
+    except Exception:  # noqa: BLE001  # whatever it is that failed in the spine
+        _log.exception("The spine made no plan for incident %s.", incident_id)
+        return None
 
 
 def _begin(task: AnalysisTask, incident_id: str, job: LongJob) -> Cause | None:

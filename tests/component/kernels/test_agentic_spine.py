@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from homeostat import registry
@@ -20,7 +20,9 @@ from homeostat.store.database import transaction
 from homeostat.store.incidents import Incident
 from homeostat.store.jobs import Job
 from homeostat.store.plans import IncidentPlan, PlanState, Route
+from homeostat.store.remedies import RemedyRun
 from homeostat.testing import check_contract
+from tasks import fix_analysis
 from tests.conftest import forget_settings
 
 pytestmark = pytest.mark.usefixtures("sqlite_store")
@@ -177,6 +179,107 @@ def test_a_playbook_that_did_not_last_is_not_planned_again(spine: AgenticSpine) 
         assert plan.route == Route.PERSON
         assert "did not last" in plan.reason
         assert plan.recalled[0]["failed"] == 3
+
+
+def analyse(incident: Incident) -> Incident:
+    """Do what a worker does with the analysis that the incident's opening asked for."""
+    with transaction() as session:
+        key = f"{ANALYSE}:{incident.id}:{incident.openings}"
+        job = session.scalar(select(Job.id).where(Job.natural_key == key))
+    fix_analysis.analyse(incident_id=incident.id, job_id=job)
+    with transaction() as session:
+        return lifecycle.find(session, incident.id)
+
+
+def failed_probe() -> Incident:
+    """A failure whose playbook, restart-component, really helps."""
+    failure = Failure.without_frames("ProbeFailedError", "It was.", "worker", "kernels.librarian")
+    with transaction() as session:
+        return report(session, failure)
+
+
+def remember_failures(incident: Incident) -> None:
+    memory = registry.find("kernels.memory_fusion")
+    assert isinstance(memory, MemoryFusion)
+    with transaction() as session:
+        for number in range(3):
+            key = incident.group_key
+            source = Source(f"t:{number}", "incident", key, "It ended.", "failed", utcnow())
+            memory.remember(session, source)
+
+
+def tried() -> list[tuple[str, str]]:
+    with transaction() as session:
+        return [(run.playbook, run.state) for run in session.scalars(select(RemedyRun))]
+
+
+def ended_plan(spine: AgenticSpine) -> IncidentPlan:
+    with transaction() as session:
+        spine.run(session, utcnow())
+        return session.scalars(select(IncidentPlan)).one()
+
+
+def test_an_analysis_goes_the_planned_way_and_the_follow_up_sees_what_came_of_it(
+    spine: AgenticSpine,
+) -> None:
+    incident = analyse(failed_probe())
+    assert (incident.state, tried()) == ("resolved", [("restart-component", "verified")])
+    plan = ended_plan(spine)
+    assert (plan.route, plan.state) == (Route.PLAYBOOK, PlanState.DONE)
+    assert plan.cosigned_by == "kernels.governance"
+    assert plan.reason.endswith("resolved by restart-component")
+
+
+def test_an_analysis_tries_nothing_where_the_plan_is_a_person_s(spine: AgenticSpine) -> None:
+    """The playbook would have helped this time: the plan decides, not the analysis."""
+    incident = failed_probe()
+    remember_failures(incident)
+    incident = analyse(incident)
+    assert (incident.state, tried()) == ("escalated", [])
+    plan = ended_plan(spine)
+    assert (plan.route, plan.state) == (Route.PERSON, PlanState.ESCALATED)
+    assert "did not last" in plan.reason
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_plan_for_the_coding_agent_leaves_the_playbook_alone_that_did_not_last() -> None:
+    def broken() -> None:
+        raise TimeoutError
+
+    try:
+        broken()
+    except TimeoutError as error:
+        failure = Failure.from_exception(error, source="task", component="kernels.librarian")
+    with transaction() as session:
+        incident = report(session, failure)
+    remember_failures(incident)
+    incident = analyse(incident)
+    assert (incident.state, tried()) == ("escalated", [])
+    plan = ended_plan(the_spine())
+    assert (plan.route, plan.state) == (Route.CODING_AGENT, PlanState.ESCALATED)
+    assert "no test in the repository" in plan.reason
+
+
+def test_a_spine_that_cannot_plan_holds_no_analysis_up() -> None:
+    incident = failed_probe()
+    with transaction() as session:
+        session.execute(text("DROP TABLE incident_plans"))
+    assert analyse(incident).state == "resolved"
+    assert tried() == [("restart-component", "verified")]
+
+
+def test_where_a_person_decides_the_planned_way_leads_to_an_approval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOMEOSTAT_MODE", "ADVISORY")
+    forget_settings()
+    incident = analyse(failed_probe())
+    assert (incident.state, tried()) == ("escalated", [("restart-component", "waiting")])
+    plan = ended_plan(the_spine())
+    assert plan.route == Route.PLAYBOOK
+    assert "approve" in plan.reason
+    with transaction() as session:
+        assert the_spine().probe(session).passed
 
 
 class SendsEverybodyToAPerson(AgenticSpine):

@@ -12,14 +12,17 @@ from typing import Any, Protocol
 
 from pydantic import JsonValue
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from homeostat.clock import new_id, utcnow
+from homeostat.clock import utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
-from homeostat.incidents import lifecycle
 from homeostat.incidents.failure import Severity
 from homeostat.incidents.lifecycle import State
 from homeostat.incidents.recognition import ANALYSE, QUEUE
+from homeostat.kernels.agentic_spine import following
+from homeostat.kernels.agentic_spine.drill import drilled
+from homeostat.kernels.agentic_spine.following import ACTOR
 from homeostat.repair import analysis
 from homeostat.repair.remedy import Cause, cause_of
 from homeostat.store import jobs, plans
@@ -30,7 +33,6 @@ from homeostat.supervision import events
 from homeostat.supervision.events import undone
 from homeostat.supervision.ports import Governance
 
-ACTOR = "kernels.agentic_spine"
 #: How long the system may work on an incident by itself before a person is asked.
 PATIENCE = {
     Severity.CRITICAL: timedelta(minutes=15),
@@ -38,8 +40,6 @@ PATIENCE = {
     Severity.MEDIUM: timedelta(hours=2),
     Severity.LOW: timedelta(hours=8),
 }
-#: States in which the system itself still has to act; in the others a person has been asked.
-UNDER_WAY = (State.OPEN, State.ANALYSING, State.PROPOSED, State.APPLYING, State.VERIFYING)
 #: Incidents that one cycle plans for, and memories that are looked at for each.
 MOST_A_CYCLE = 50
 RECALLED = 3
@@ -74,7 +74,8 @@ class AgenticSpine(Component):
     def plan(self, session: Session, incident: Incident, position: int = 0) -> IncidentPlan:
         """Return the plan of the incident's present opening, made where there is none.
 
-        A plan whose route is a person hands the incident over at once.
+        The analysis asks for it before it tries anything, and goes that way. A plan whose route
+        is a person hands the incident over at once.
         """
         known = plans.plan_of(session, incident.id, incident.openings)
         if known is not None:
@@ -97,8 +98,15 @@ class AgenticSpine(Component):
             made_at=now,
             due_at=now + PATIENCE[Severity(incident.severity)],
         )
-        session.add(plan)
-        session.flush()
+        try:
+            with session.begin_nested():
+                session.add(plan)
+        except IntegrityError:
+            # The analysis and this kernel's cycle looked at the same moment: one of them wrote it.
+            known = plans.plan_of(session, incident.id, incident.openings)
+            if known is None:
+                raise
+            return known
         told: dict[str, JsonValue] = {
             "incident": incident.id, "route": plan.route, "reason": plan.reason,
         }  # fmt: skip
@@ -147,6 +155,9 @@ class AgenticSpine(Component):
         )
         if decision.allowed:
             return route, reason, "kernels.governance"
+        if decision.needs_approval:
+            # The way only leads to proposals: each of its acts asks for an approval of its own.
+            return route, f"{reason}; {decision.reason}", "kernels.governance"
         return Route.PERSON, f"governance does not agree to {route}: {decision.reason}", ""
 
     def _agrees(self, session: Session, incident: Incident) -> bool:
@@ -154,7 +165,7 @@ class AgenticSpine(Component):
 
     def _dispatch(self, session: Session, incident: Incident, plan: IncidentPlan) -> None:
         if plan.route == Route.PERSON:
-            self._hand_over(session, plan, plan.reason)
+            following.hand_over(session, plan, plan.reason)
             return
         # Recognition asks for the same job under the same key, so one of the two is written.
         jobs.enqueue(
@@ -166,47 +177,21 @@ class AgenticSpine(Component):
             natural_key=f"{ANALYSE}:{incident.id}:{incident.openings}",
         )
 
-    def _hand_over(self, session: Session, plan: IncidentPlan, reason: str) -> None:
-        lifecycle.transition(
-            session, plan.incident_id, State.ESCALATED, actor=ACTOR, detail={"reason": reason}
-        )
-        plan.state, plan.reason, plan.ended_at = PlanState.ESCALATED, reason, utcnow()
-        session.flush()
-
     def follow_up(self, session: Session, now: datetime) -> tuple[int, int]:
         """End the plans whose incident is over, and hand over what took too long.
 
         Returns how many ended well and how many went to a person.
         """
-        done = escalated = 0
-        for plan in list(plans.open_plans(session)):
-            incident = session.get(Incident, plan.incident_id, populate_existing=True)
-            if incident is None or incident.resolved_at or incident.openings != plan.opening:
-                plan.state, plan.ended_at = PlanState.DONE, now
-                done += 1
-            elif incident.state not in UNDER_WAY:
-                plan.state, plan.ended_at = PlanState.ESCALATED, now
-                plan.reason = f"the incident is {incident.state}: a person was asked"
-                escalated += 1
-            elif plan.due_at < now:
-                self._hand_over(session, plan, f"{plan.route} did not end it in time")
-                escalated += 1
-            if plan.ended_at is not None:
-                told: dict[str, JsonValue] = {
-                    "incident": plan.incident_id, "route": plan.route, "state": plan.state,
-                }  # fmt: skip
-                events.tell(session, "plan.ended", told, publisher=ACTOR, key=plan.incident_id)
-        session.flush()
-        return done, escalated
+        return following.follow_up(session, now)
 
     def probe(self, session: Session) -> Evidence:
         """Plan for three made-up incidents of three kinds, and undo it all."""
         watch = Stopwatch()
         with undone(session):
             kinds = {
-                Route.PLAYBOOK: _drill(session, "StoreUnavailableError", in_code=False),
-                Route.CODING_AGENT: _drill(session, "DrillError", in_code=True),
-                Route.PERSON: _drill(session, "DrillError", in_code=False),
+                Route.PLAYBOOK: drilled(session, "StoreUnavailableError", in_code=False),
+                Route.CODING_AGENT: drilled(session, "DrillError", in_code=True),
+                Route.PERSON: drilled(session, "DrillError", in_code=False),
             }
             for incident in kinds.values():
                 self.plan(session, incident)
@@ -266,34 +251,3 @@ class AgenticSpine(Component):
             work=planned + done + escalated,
             observed={"planned": planned, "done": done, "escalated": escalated},
         )
-
-
-def _drill(session: Session, error_type: str, *, in_code: bool) -> Incident:
-    now, name = utcnow(), new_id()
-    incident = Incident(
-        id=name,
-        group_key=f"drill-{name}",
-        replay_key=f"drill-{name}",
-        signature_version=0,
-        label=f"drill_{name}",
-        reason="the spine's probe",
-        basis={"frames": ["drill:probe"] if in_code else []},
-        component="drill",
-        source="probe",
-        severity=Severity.LOW,
-        type=error_type,
-        message="made up by the spine's probe",
-        state=State.OPEN,
-        state_since=now,
-        occurrences=1,
-        openings=1,
-        healthy_runs=0,
-        opened_at=now,
-        first_seen_at=now,
-        last_seen_at=now,
-        announced=False,
-        reminders=0,
-    )
-    session.add(incident)
-    session.flush()
-    return incident
