@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import cast
 
 from pydantic import JsonValue
-from sqlalchemy import Column, Connection, MetaData, Table, create_engine, inspect, select, text
+from sqlalchemy import Column, Connection, MetaData, Table, create_engine, select, text
 from sqlalchemy.orm import Session
 from sqlalchemy.types import Text
 
 from homeostat.settings import Settings, settings
+from homeostat.store import database
 from homeostat.store.base import Base
 from homeostat.store.beat import timetable
 from homeostat.store.trading import ModelAlias, ModelArtifact
+from homeostat.supervision import postgresql_schema
 
 FOLDER = "snapshots"
 #: Settings whose value may hold a password; a snapshot keeps their digest, so that a change shows.
@@ -60,32 +62,26 @@ def restored_configuration(content: JsonValue, scratch: Path) -> JsonValue:
 
 
 def schema(session: Session) -> JsonValue:
-    """Return how each table came to be: its own words on SQLite, its columns elsewhere."""
+    """Return how each table, index, constraint, trigger and function is made, in words."""
     return _tables(session.connection())
 
 
 def _tables(connection: Connection) -> dict[str, JsonValue]:
     if connection.dialect.name == "sqlite":
         return {row.name: row.sql for row in connection.execute(_WRITTEN)}
-    looked = inspect(connection)
-    return {
-        name: [
-            f"{column['name']} {column['type']}{'' if column['nullable'] else ' not null'}"
-            for column in looked.get_columns(name)
-        ]
-        for name in sorted(looked.get_table_names())
-    }
+    return dict(postgresql_schema.described(connection))
 
 
 def restored_schema(content: JsonValue, scratch: Path) -> JsonValue:
-    """Make every table, index and trigger anew in a scratch database, and read them back.
+    """Make every table, index and trigger anew in a scratch place, and read them back.
 
-    What was captured on another server than SQLite is a list of columns to compare with, and is
-    only read back: its tables are made by the migrations.
+    The place is a database of its own on SQLite, and a schema of its own on PostgreSQL.
     """
-    if not isinstance(content, dict) or not all(isinstance(one, str) for one in content.values()):
-        back: JsonValue = json.loads(json.dumps(content))
-        return back
+    if not isinstance(content, dict):
+        return None
+    if not settings().database.startswith("sqlite"):
+        words = {name: str(one) for name, one in content.items()}
+        return dict(postgresql_schema.made_anew(database.engine(), words))
     engine = create_engine(f"sqlite:///{scratch / 'schema.sqlite3'}")
     # Tables before what stands on them.
     words = sorted((str(one) for one in content.values()), key=lambda one: "TABLE" not in one[:22])

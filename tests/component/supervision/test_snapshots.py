@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import delete, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from homeostat.store import beat
 from homeostat.store.beat import BeatEntry
@@ -153,3 +153,59 @@ def test_a_schema_comes_back_with_its_keys_and_indexes(tmp_path: Path) -> None:
     (tmp_path / "schema.sqlite3").unlink()
     with pytest.raises(OperationalError):
         snapshot_kinds.restored_schema(bent, tmp_path)
+
+
+TABLE = (
+    "CREATE TABLE planted (id serial PRIMARY KEY, whole bigint GENERATED ALWAYS AS IDENTITY, "
+    "note text DEFAULT 'a:b' CHECK (note <> '%'), twice text GENERATED ALWAYS AS (note || note) "
+    "STORED, of varchar(36) REFERENCES model_artifacts (id))"
+)
+#: What a schema of PostgreSQL may hold, each of which must come back.
+OBJECTS = {
+    "function touched()": "CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$BEGIN NEW.note := '100 % : done'; RETURN NEW; END$$",
+    "trigger planted.touch": "CREATE TRIGGER touch BEFORE UPDATE ON planted "
+    "FOR EACH ROW EXECUTE FUNCTION touched()",
+    "index ix_planted_note": "CREATE INDEX ix_planted_note ON planted (lower(note)) "
+    "WHERE note LIKE 'a%'",
+    "view shown": "CREATE VIEW shown AS SELECT note FROM planted WHERE id > 3",
+}
+
+
+@pytest.fixture
+def planted(store: str) -> None:
+    """A table with a bit of everything beside the real ones."""
+    assert store == "postgresql"
+    with transaction() as session:
+        for words in (TABLE, *OBJECTS.values()):
+            session.connection().exec_driver_sql(words.replace("%", "%%"))
+
+
+@pytest.mark.usefixtures("planted")
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_a_schema_of_postgresql_is_made_anew_in_a_schema_of_its_own() -> None:
+    with transaction() as session:
+        before = session.scalars(text("SELECT nspname FROM pg_namespace")).all()
+        taken = snapshots.take(session, Kind.SCHEMA)
+        after = session.scalars(text("SELECT nspname FROM pg_namespace")).all()
+    assert before == after, "the scratch schema is gone"
+    assert {*OBJECTS, "table planted", "table audit_log", "sequence planted_id_seq"} <= {
+        *taken.content
+    }
+    assert "REFERENCES model_artifacts(id)" in taken.content["reference planted.planted_of_fkey"]
+
+
+@pytest.mark.usefixtures("planted")
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("lost", [*OBJECTS, "table audit_log", "reference planted.planted_of_fkey"])
+def test_a_schema_of_postgresql_that_lacks_one_object_does_not_come_back_whole(lost: str) -> None:
+    with transaction() as session:
+        whole = snapshot_kinds.schema(session)
+    assert isinstance(whole, dict)
+    less = {name: words for name, words in whole.items() if name != lost}
+    try:
+        back = snapshot_kinds.restored_schema(less, Path())
+    except ProgrammingError:
+        return  # what stands on it could not be made
+    assert back != whole
+    assert snapshot_kinds.restored_schema(whole, Path()) == whole
