@@ -1,16 +1,17 @@
 """The refactor system: what was mended the same way several times is proposed wherever it stands.
 
-A pattern is one line that three or more proven fixes, of different failures, replaced by the same
-other line. It is planned over a copy of the tree, verified in the sandbox, and published as an
-approval with its diff; nothing is applied by itself. Where verification fails, or its tool is
-missing, nothing is published and the pattern's failure is remembered. At the start there are no
-patterns, and `survey` says so.
+A pattern is what three or more proven fixes, of different failures, replaced by the same other
+thing: a line, or a run of whole statements. It is planned over a copy of the tree, verified in the
+sandbox, and published as an approval with its diff; nothing is applied by itself. Where
+verification fails, or its tool is missing, nothing is published and the pattern's failure is
+remembered. At the start there are no patterns, and `survey` says so.
 """
 
 from __future__ import annotations
 
 import difflib
 import hashlib
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from homeostat.repair.codemods.blocks import is_block, replace_block
 from homeostat.repair.sandbox import Sandbox
 from homeostat.repair.tree import Tree
 from homeostat.store import approvals, track_records
@@ -29,7 +31,7 @@ from homeostat.store.track_records import TrackRecord
 
 #: Proven fixes of different failures that make a pattern.
 PROVEN = 3
-#: A shorter line (`pass`, `else:`) says nothing about what was wrong with it.
+#: What is shorter (`pass`, `else:`) says nothing about what was wrong with it.
 SHORTEST_LINE = 8
 ACTION = "refactor.apply"
 ACTOR = "repair.refactor"
@@ -38,11 +40,19 @@ _VALID_FOR = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Pattern:
-    """One line and what it became; `fixes` are the ids of the known fixes that prove it."""
+    """A line or a run of statements, without its indentation, and what it became.
+
+    `fixes` are the ids of the known fixes that prove it.
+    """
 
     was: str
     becomes: str
     fixes: tuple[str, ...]
+
+    @property
+    def is_line(self) -> bool:
+        """Whether one line became one other."""
+        return "\n" not in self.was + self.becomes
 
     @property
     def key(self) -> str:
@@ -66,7 +76,7 @@ def patterns(session: Session) -> list[Pattern]:
     seen: defaultdict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     proven = select(KnownFix).where(KnownFix.successes > 0, KnownFix.failures == 0)
     for fix in session.scalars(proven.order_by(KnownFix.id)):
-        for pair in _replaced_lines(fix.diff):
+        for pair in _replaced(fix.diff):
             # One failure mended twice is one proof.
             seen[pair].setdefault(fix.replay_key, fix.id)
     found = [
@@ -77,19 +87,30 @@ def patterns(session: Session) -> list[Pattern]:
     return [pattern for pattern in found if not _failed(session, pattern)]
 
 
-def _replaced_lines(diff: str) -> Iterator[tuple[str, str]]:
-    """Yield each line that a diff replaces by exactly one other, without its indentation."""
+def _replaced(diff: str) -> Iterator[tuple[str, str]]:
+    """Yield what a diff replaces and by what: a line by one other, statements by statements."""
     removed: list[str] = []
     added: list[str] = []
     for line in [*diff.splitlines(), " end"]:
         if line.startswith("-") and not line.startswith("---"):
-            removed.append(line[1:].strip())
+            removed.append(line[1:])
         elif line.startswith("+") and not line.startswith("+++"):
-            added.append(line[1:].strip())
+            added.append(line[1:])
         else:
-            if len(removed) == len(added) == 1 and len(removed[0]) >= SHORTEST_LINE:
-                yield removed[0], added[0]
+            if removed and added and (pair := _pair(removed, added)):
+                yield pair
             removed, added = [], []
+
+
+def _pair(removed: list[str], added: list[str]) -> tuple[str, str] | None:
+    """Return both without the indentation that they share; None where it says too little."""
+    whole = textwrap.dedent("\n".join([*removed, *added])).splitlines()
+    was, becomes = "\n".join(whole[: len(removed)]), "\n".join(whole[len(removed) :])
+    if len(removed) == len(added) == 1:
+        was, becomes = was.strip(), becomes.strip()
+    elif not (is_block(was) and is_block(becomes)):
+        return None
+    return (was, becomes) if len(was) >= SHORTEST_LINE else None
 
 
 def _failed(session: Session, pattern: Pattern) -> bool:
@@ -105,19 +126,23 @@ def survey(session: Session) -> dict[str, JsonValue]:
 
 
 def plan(pattern: Pattern, tree: Tree) -> dict[str, str]:
-    """Return path → new text for every Python file in which the pattern's line stands."""
+    """Return path → new text for every Python file in which the pattern stands."""
     changes = {}
     for path in tree.python_files:
         text = tree.read(path)
-        if text is None or pattern.was not in text:
+        if text is None:
             continue
-        lines = [_replaced(line, pattern) for line in text.splitlines(keepends=True)]
-        if (changed := "".join(lines)) != text:
+        if pattern.is_line:
+            lines = text.splitlines(keepends=True) if pattern.was in text else [text]
+            changed = "".join(_changed(line, pattern) for line in lines)
+        else:
+            changed = replace_block(text, pattern.was, pattern.becomes)
+        if changed != text:
             changes[path] = changed
     return changes
 
 
-def _replaced(line: str, pattern: Pattern) -> str:
+def _changed(line: str, pattern: Pattern) -> str:
     if line.strip() != pattern.was:
         return line
     indentation = line[: len(line) - len(line.lstrip())]

@@ -89,7 +89,8 @@ def _apply(
         proposal = refactor.prove(pattern, tree, sandbox, command)
         if not _allowed(proposal, spend):
             return
-        message = f"Replace {pattern.was[:40]}\n\nLearnt from {len(pattern.fixes)} proven fixes.\n"
+        title = pattern.was.splitlines()[0][:40]
+        message = f"Replace {title}\n\nLearnt from {len(pattern.fixes)} proven fixes.\n"
         commit = apply.apply_changes(repository, tree, proposal.changes, message)
     with _copied(repository) as (_, sandbox):
         held = sandbox.run(command).passed

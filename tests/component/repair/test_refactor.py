@@ -31,14 +31,35 @@ CALLER = (
 )
 GOOD = ["-c", "import compileall, sys; sys.exit(not compileall.compile_dir('.', quiet=1))"]
 
+#: Two statements that became three: no single line of them is the pattern.
+RUN_WAS = "handle = source.open()\nvalue = handle.read()"
+RUN_BECOMES = "value = None\nwith source.open() as handle:\n    value = handle.read()"
+RUN_SOURCE = (
+    "class Source:\n    def open(self):\n        return self\n    def read(self):\n        return 1\n"
+    "    def __enter__(self):\n        return self\n    def __exit__(self, *_):\n        pass\n"
+)
 
-def planted(session: Session, number: int, *, replay: str = "", failures: int = 0) -> None:
+
+def run_diff(number: int) -> str:
+    """Return what a fix did, at a depth of its own."""
+    depth = "    " * number
+    lines = [f"-{depth}{line}" for line in RUN_WAS.splitlines()]
+    lines += [f"+{depth}{line}" for line in RUN_BECOMES.splitlines()]
+    return "\n".join(
+        [f"--- a/m{number}.py", f"+++ b/m{number}.py", "@@ -1,3 +1,4 @@", " x", *lines]
+    )
+
+
+def planted(
+    session: Session, number: int, *, replay: str = "", failures: int = 0, diff: str = ""
+) -> None:
     fix = KnownFix(replay_key=replay or f"r{number}", group_key="g", patch=str(number))
     fix.strategy, fix.defect, fix.side, fix.title = "renamed", "attribute", "caller", "t"
     fix.parameters, fix.changes, fix.preimages, fix.proof = {}, {}, {}, {}
     fix.diff = (
         f"--- a/m{number}.py\n+++ b/m{number}.py\n@@ -1,2 +1,2 @@\n x\n-    {WAS}\n+    {BECOMES}\n"
     )
+    fix.diff = diff or fix.diff
     fix.successes, fix.failures = 1, failures
     session.add(fix)
     session.flush()
@@ -135,11 +156,128 @@ def test_a_pattern_that_stands_nowhere_proposes_nothing(tree: Tree) -> None:
     assert (proposal.verified, proposal.changes) == (False, {})
 
 
+# A pattern of several lines.
+
+
+def runs_learnt() -> None:
+    with transaction() as session:
+        for number in range(3):
+            planted(session, number, diff=run_diff(number))
+
+
+def test_a_run_of_statements_is_learnt_from_three_fixes_at_whatever_depth() -> None:
+    with transaction() as session:
+        for number in range(2):
+            planted(session, number, diff=run_diff(number))
+        assert refactor.patterns(session) == []
+        planted(session, 2, diff=run_diff(2))
+        (pattern,) = refactor.patterns(session)
+        assert (pattern.was, pattern.becomes) == (RUN_WAS, RUN_BECOMES)
+
+
+def test_what_is_no_run_of_whole_statements_is_no_pattern() -> None:
+    torn = "--- a/m.py\n+++ b/m.py\n@@ @@\n-    first=1,\n-    second=2)\n+    first=2)\n x\n"
+    with transaction() as session:
+        for number in range(3):
+            planted(session, number, diff=torn)
+        assert refactor.patterns(session) == []
+
+
+DEEP = """from source import Source
+
+
+class Reader:
+    def read(self, source):
+        if source:
+            # why it is read
+            handle = source.open( )
+            value = handle.read()
+            return value
+        return 0
+
+
+def told(source):
+    handle = source.open()
+    # this comment would be lost
+    value = handle.read()
+    return value
+
+
+def done(source):
+    value = None
+    with source.open() as handle:
+        value = handle.read()
+    return value
+"""
+DEEP_AFTER = DEEP.replace(
+    """            handle = source.open( )
+            value = handle.read()
+""",
+    """            value = None
+            with source.open() as handle:
+                value = handle.read()
+""",
+)
+
+
+@pytest.fixture
+def deep_tree(tmp_path: Path) -> Tree:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "source.py").write_text(RUN_SOURCE)
+    (folder / "deep.py").write_text(DEEP)
+    (folder / "broken.py").write_text(RUN_WAS + "\nx = (\n")
+    return Tree(folder)
+
+
+def test_a_run_is_replaced_at_its_depth_and_what_a_comment_explains_is_left(
+    deep_tree: Tree,
+) -> None:
+    runs_learnt()
+    with transaction() as session:
+        (pattern,) = refactor.patterns(session)
+    assert refactor.plan(pattern, deep_tree) == {"deep.py": DEEP_AFTER}
+
+
+def test_what_was_replaced_is_not_replaced_again(tmp_path: Path) -> None:
+    """The guard that was put before a line leaves the line where the pattern looks for it."""
+    pattern = Pattern("total = add(a, b)", "if b is None:\n    b = 0\ntotal = add(a, b)", ("a",))
+    (tmp_path / "one.py").write_text("def f(a, b):\n    total = add(a, b)\n    return total\n")
+    changed = refactor.plan(pattern, Tree(tmp_path))
+    (tmp_path / "one.py").write_text(changed["one.py"])
+    assert refactor.plan(pattern, Tree(tmp_path)) == {}
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_an_approved_run_is_applied_and_taken_back_where_it_does_not_hold(
+    deep_tree: Tree, *, holds: bool
+) -> None:
+    root = git_of(deep_tree)
+    (root / "broken.py").unlink()
+    runs_learnt()
+    assert refactoring.play(root, proof(), spend).proposed == [RUN_WAS]
+    decide(approve=True)
+
+    def meanwhile(session: Session, approval: Approval) -> bool:
+        if not holds:
+            (root / "late.py").write_text("x = (")
+        return spend(session, approval)
+
+    done = refactoring.play(root, proof(), meanwhile)
+    assert (done.applied, done.reverted) == (([RUN_WAS], []) if holds else ([], [RUN_WAS]))
+    assert (root / "deep.py").read_text() == (DEEP_AFTER if holds else DEEP)
+
+
 # A round: proposed once, applied once a person approved, taken back where it does not hold.
 
 
 @pytest.fixture
 def repository(tree: Tree) -> Path:
+    return git_of(tree)
+
+
+def git_of(tree: Tree) -> Path:
+    """Make the tree a repository and return its folder."""
     for words in (
         ("init", "-q"),
         ("config", "user.name", "t"),
