@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
 import socket
 import sys
 import tempfile
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from pydantic import JsonValue
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
 from homeostat.repair.sandbox import Isolation, Limits, Run, Sandbox, detect_isolation
 from homeostat.repair.sandbox.interpreter import inspect_interpreter
 from homeostat.repair.sandbox.limits import MEGABYTE
+from homeostat.store.repair import Repair
+from homeostat.supervision import events
 
 #: Tries to break out in four ways and prints what it managed; honest work comes first.
 _BREAK_OUT = """
@@ -38,6 +44,8 @@ tries("kill", lambda: os.kill(int(sys.argv[4]), 0))
 print(json.dumps(managed))
 """
 _HARM = ("root", "env", "read", "write", "network", "kill")
+#: What is told of the sandbox's use reaches back so far.
+WINDOW = timedelta(hours=1)
 _LIMITS = Limits(wall_s=10, cpu_s=5, memory_bytes=512 * MEGABYTE, processes=16)
 
 
@@ -104,7 +112,36 @@ class SandboxKernel(Component):
         return {**seen, "outside_kept": kept, "seconds": round(run.seconds, 3)}
 
     def run(self, session: Session, due_at: datetime) -> CycleResult:
-        """Try once more to break out; a success of the attempt is a failed cycle."""
-        del due_at
+        """Try once more to break out, and tell what was run in here: how often, what was refused.
+
+        A success of the attempt is a failed cycle.
+        """
         evidence = self.probe(session)
-        return CycleResult(work=int(evidence.passed), observed=evidence.observed)
+        told = {**self._ran(session, due_at), "isolation": evidence.observed["isolation"]}
+        told["broken_out_by"] = evidence.observed["broken_out_by"]
+        # The same figures are no news: they are told once an hour.
+        figures = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+        once = f"{due_at:%Y%m%dT%H}:{figures}"
+        events.tell(session, "sandbox.ran", told, publisher=self.spec.full_name, once=once)
+        return CycleResult(work=int(evidence.passed), observed={**evidence.observed, **told})
+
+    def _ran(self, session: Session, now: datetime) -> dict[str, JsonValue]:
+        """Return what the sandbox was used for within the hour: proofs, and those that failed."""
+        found = session.scalars(
+            select(Repair.outcome).where(Repair.created_at > now - WINDOW, Repair.created_at <= now)
+        )
+        proofs = [proof for outcome in found for proof in _proofs(outcome)]
+        refused = [str(proof["refusal"]) for proof in proofs if not proof["holds"]]
+        return {
+            "proofs": len(proofs),
+            "steps": sum(len(proof["steps"]) for proof in proofs),
+            "refused": len(refused),
+            "last_refusal": refused[-1][:200] if refused else "",
+        }
+
+
+def _proofs(outcome: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield each proof of a repair: of the patch that held, and of those that did not."""
+    for attempt in (outcome.get("fix"), *outcome.get("refused", ())):
+        if attempt and attempt.get("proof"):
+            yield attempt["proof"]
