@@ -3,6 +3,7 @@
 The challenger must be better than luck, than the champion and than doing nothing, and must have
 been watched for a while (shadow) before its name points to it. Training itself is a job of the
 queue `models`; a rollback points the name to the older artefact, whose bytes are still there.
+A promotion has governance's leave and is an act under contract, pointed back where it did not hold.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from homeostat.clock import from_iso, new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
+from homeostat.errors import ActionRefusedError
 from homeostat.store import jobs
 from homeostat.store import trading as store
 from homeostat.store.trading import (
@@ -25,6 +27,8 @@ from homeostat.store.trading import (
     ModelRecord,
     RetrainingDecision,
 )
+from homeostat.supervision.events import undone
+from homeostat.supervision.ports import Governance, Verification
 from homeostat.trading.market import port
 from homeostat.trading.market.panel import Panel
 from homeostat.trading.models import artifacts, drift, shadow
@@ -36,10 +40,12 @@ from homeostat.trading.models.agent import (
     ModelUnavailableError,
 )
 from homeostat.trading.models.apart import Made
+from homeostat.trading.models.placing import PROMOTE, promote, record, refuse
 from homeostat.trading.models.promotion import (
     OLDEST,
     SHADOW,
     SHADOW_LABELS,
+    WITHHELD,
     Standing,
     is_waiting,
     refusal,
@@ -49,6 +55,7 @@ from homeostat.trading.models.promotion import (
 #: The models that are retrained without being asked.
 TRAINED = (BASELINE, BOOSTED)
 TRAIN_TASK, QUEUE = "models.train", "models"
+ACTOR = "trading.retraining_orchestrator"
 #: A shadow is judged on at most this many bars, however late the judge comes.
 _SHADOW_BARS = 720
 
@@ -61,6 +68,7 @@ class RetrainingOrchestrator(Component):
         wing=Wing.TRADING,
         tier=7,
         summary="Decides what to retrain, has it trained, and promotes only what proved better.",
+        needs=("kernels.governance", "kernels.verification_framework"),
         timeout_s=60.0,
     )
 
@@ -83,13 +91,27 @@ class RetrainingOrchestrator(Component):
             utcnow() - challenger.trained_at,
         )
         if not why:
-            artifacts.promote(session, challenger)
+            why = self._promote(session, challenger)
         elif not is_waiting(why):
-            challenger.state = artifacts.REFUSED
+            refuse(session, challenger, ACTOR, why)
         verdict = "PROMOTED" if not why else "SHADOW" if is_waiting(why) else "REFUSED"
         detail = {"challenger": challenger.id, "why": why, **_figures(challenger.metrics)}
         self._decided(session, challenger.name, verdict, detail)
         return why
+
+    def _promote(self, session: Session, challenger: ModelArtifact) -> str:
+        """Promote under contract, where governance agrees; return why not, or an empty text."""
+        verification: Verification = self.need("kernels.verification_framework")
+        try:
+            return promote(session, challenger, ACTOR, verification)
+        except ActionRefusedError as error:
+            # The shadow goes on: what is withheld now may be allowed at the next tick.
+            return f"{WITHHELD}: {error}"
+
+    def _agrees(self, session: Session) -> bool:
+        """Return whether governance lets a challenger go live by itself now."""
+        governance: Governance = self.need("kernels.governance")
+        return governance.decide(session, action=PROMOTE, risk="medium", actor=ACTOR).allowed
 
     def _decided(
         self,
@@ -111,6 +133,7 @@ class RetrainingOrchestrator(Component):
         older = artifacts.roll_back(session, name)
         detail = {"restored": older.id, "sha256": older.sha256}
         self._decided(session, name, "ROLLED_BACK", detail)
+        record(session, older, ACTOR, "model.rollback", detail, "it was asked for", "rolled back")
         return older
 
     def standing(self, session: Session, name: str, panel: Panel | None = None) -> Standing:
@@ -156,7 +179,6 @@ class RetrainingOrchestrator(Component):
     def probe(self, session: Session) -> Evidence:
         """Refuse a planted overfitted challenger, promote a planted better one, roll it back."""
         watch = Stopwatch()
-        savepoint = session.begin_nested()
         name = f"probe-{new_id()[-8:]}"
         good = {
             "deflated_sharpe": 0.99,
@@ -165,17 +187,27 @@ class RetrainingOrchestrator(Component):
             "calibration_error": 0.05,
             "shadow_labels": SHADOW_LABELS,
         }
-        first, second = (self.file(session, name, text, good) for text in (b"one", b"two"))
-        lucky = self.file(session, name, b"three", {**good, "deflated_sharpe": 0.5})
-        for artifact in (first, second, lucky):
-            artifact.trained_at = utcnow() - SHADOW
-        verdicts = [self.consider(session, one) for one in (first, second, lucky)]
-        restored = self.rollback(session, name).content
-        savepoint.rollback()
+        with undone(session):
+            first, second = (self.file(session, name, text, good) for text in (b"one", b"two"))
+            lucky = self.file(session, name, b"three", {**good, "deflated_sharpe": 0.5})
+            for artifact in (first, second, lucky):
+                artifact.trained_at = utcnow() - SHADOW
+            agreed = self._agrees(session)
+            verdicts = [self.consider(session, one) for one in (first, second, lucky)]
+            restored = self.rollback(session, name).content if agreed else b"one"
+        # In a mode in which nothing runs by itself, even the better one has to wait.
+        waits = all(is_waiting(why) for why in verdicts[:2])
         return Evidence(
             claim="a better challenger is promoted, a lucky one refused, a rollback restores bytes",
-            passed=verdicts[:2] == ["", ""] and verdicts[2] != "" and restored == b"one",
-            observed={"verdicts": list(verdicts), "restored": restored.decode()},
+            passed=(verdicts[:2] == ["", ""] if agreed else waits)
+            and verdicts[2] != ""
+            and not is_waiting(verdicts[2])
+            and restored == b"one",
+            observed={
+                "verdicts": list(verdicts),
+                "restored": restored.decode(),
+                "governance_agrees": agreed,
+            },
             seconds=watch.seconds,
         )
 

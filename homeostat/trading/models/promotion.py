@@ -17,6 +17,8 @@ SHADOW = timedelta(hours=4)
 
 #: Moments with a label that the shadow must have had; 4 h of bars give 13, a quarter hour apart.
 SHADOW_LABELS = 8
+#: What is said of a challenger whose time has not come yet.
+NOT_OVER, WITHHELD = "its shadow period is not over", "governance withholds it"
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def refusal(
         ),
         ("it did worse in the shadow", bool(challenger.get("shadow_worse"))),
         (
-            "its shadow period is not over",
+            NOT_OVER,
             shadow < SHADOW or challenger.get("shadow_labels", 0) < SHADOW_LABELS,
         ),
     )
@@ -75,4 +77,4 @@ def refusal(
 
 def is_waiting(why: str) -> bool:
     """Return whether a refusal is only for now."""
-    return "not over" in why
+    return why.startswith((NOT_OVER, WITHHELD))

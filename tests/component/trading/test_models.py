@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from homeostat import registry
 from homeostat.clock import utcnow
-from homeostat.store import trading
+from homeostat.store import contracts, decisions, trading
+from homeostat.store.contracts import ContractState
 from homeostat.store.database import transaction
+from homeostat.store.trading import ModelAlias, ModelArtifact
 from homeostat.testing import check_contract
 from homeostat.trading import model_supervisor as supervisor
 from homeostat.trading.model_supervisor import Outcome, blocked_side
@@ -26,6 +30,7 @@ from homeostat.trading.models.promotion import (
     triggers,
 )
 from homeostat.trading.signals import EwmaModel
+from tests.conftest import forget_settings
 
 GOOD = {
     "deflated_sharpe": 0.95,
@@ -189,3 +194,72 @@ def test_luck_is_deflated_away_and_skill_is_not() -> None:
 def test_the_components_keep_the_contract(name: str) -> None:
     with transaction() as session:
         check_contract(registry.find(f"trading.{name}"), session)
+
+
+def promoted(session: Session, content: bytes) -> ModelArtifact:
+    component: Any = registry.find("trading.retraining_orchestrator")
+    artifact: ModelArtifact = component.file(session, "ewma", content, GOOD)
+    artifact.trained_at -= SHADOW
+    assert component.consider(session, artifact) == ""
+    return artifact
+
+
+@pytest.mark.usefixtures("store")
+def test_a_promotion_to_bytes_that_do_not_match_is_rolled_back_by_its_contract() -> None:
+    component: Any = registry.find("trading.retraining_orchestrator")
+    with transaction() as session:
+        champion = promoted(session, EwmaModel(4, 24, 0.1).content())
+        since = session.get_one(ModelAlias, "ewma").at
+        bad = component.file(session, "ewma", EwmaModel(8, 40, 0.2).content(), GOOD)
+        bad.trained_at -= SHADOW
+        session.flush()
+        session.execute(
+            update(ModelArtifact).where(ModelArtifact.id == bad.id).values(content=b"damaged")
+        )
+        assert "corrupt" in component.consider(session, bad)
+        alias = session.get_one(ModelAlias, "ewma", populate_existing=True)
+        assert (alias.artifact_id, alias.previous_id, alias.at) == (champion.id, None, since)
+        assert (champion.state, bad.state) == ("CHAMPION", "REFUSED")
+        assert component.model(session) == EwmaModel(4, 24, 0.1)
+        kept = [row.state for row in contracts.on(session, "ewma")]
+        assert kept == [ContractState.HELD, ContractState.ROLLED_BACK]
+        first, second = decisions.on(session, "ewma")
+        assert (first.outcome, second.outcome) == ("promoted", "rolled_back")
+        assert second.inputs["champion"] == champion.id
+        assert "corrupt" in second.rule
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_each_promotion_refusal_and_rollback_leaves_a_decision_record() -> None:
+    component: Any = registry.find("trading.retraining_orchestrator")
+    with transaction() as session:
+        for window in (4, 8):
+            promoted(session, EwmaModel(window, 40, 0.2).content())
+        lucky = component.file(session, "ewma", b"{}", {**GOOD, "deflated_sharpe": 0.1})
+        assert component.consider(session, lucky)
+        component.rollback(session, "ewma")
+        made = [(one.action, one.outcome) for one in decisions.on(session, "ewma")]
+        assert made == [
+            ("model.promote", "promoted"),
+            ("model.promote", "promoted"),
+            ("model.promote", "refused"),
+            ("model.rollback", "rolled back"),
+        ]
+        clarity: Any = registry.find("kernels.clarity_framework")
+        words = clarity.explain(session, decisions.on(session, "ewma")[2].id)
+        assert "deflated Sharpe" in words
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_challenger_waits_where_governance_lets_nothing_act_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOMEOSTAT_MODE", "OBSERVE")
+    forget_settings()
+    component: Any = registry.find("trading.retraining_orchestrator")
+    with transaction() as session:
+        artifact = component.file(session, "ewma", EwmaModel(4, 24, 0.1).content(), GOOD)
+        artifact.trained_at -= SHADOW
+        assert "OBSERVE" in component.consider(session, artifact)
+        assert (artifact.state, session.get(ModelAlias, "ewma")) == ("CHALLENGER", None)
+        assert component.probe(session).passed, "and the probe knows that this is right"
