@@ -13,6 +13,7 @@ import tempfile
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,9 +21,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from homeostat.errors import SettingsError, StateFolderError
 
 PREFIX = "HOMEOSTAT_"
+_CONFIDENTIAL = ("_URL", "_URLS", "_KEY", "_SECRET")
 
 #: A unix socket's path may be 107 bytes long on Linux (`man 7 unix`).
 LONGEST_SOCKET_PATH = 107
+
+
+#: What the Celery broker may be, by the scheme of its URL, and the Redis server.
+BROKERS = ("redis", "rediss", "redis+socket", "sentinel", "valkey", "amqp", "amqps", "pyamqp")
+REDIS_SERVERS = ("redis", "rediss", "unix")
 
 
 class Mode(StrEnum):
@@ -84,6 +91,24 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("broker_url")
+    @classmethod
+    def _a_broker(cls, value: str) -> str:
+        return _of_scheme(value, BROKERS)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _a_redis_server(cls, value: str) -> str:
+        return _of_scheme(value, REDIS_SERVERS)
+
+    @field_validator("log_level")
+    @classmethod
+    def _a_level(cls, value: str) -> str:
+        levels = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+        if value.upper() not in levels:
+            raise ValueError(f"give one of {', '.join(levels)}")
+        return value.upper()
 
     @property
     def database(self) -> str:
@@ -154,6 +179,17 @@ class Settings(BaseSettings):
         return self.state_dir
 
 
+def _of_scheme(url: str, schemes: tuple[str, ...]) -> str:
+    """Return a URL, or one of several hosts, as it is; raises ValueError where it cannot be one."""
+    for part in filter(None, url.split(";")):
+        parts = urlsplit(part)
+        if "://" not in part or parts.scheme not in schemes:
+            raise ValueError(f"give a URL that begins with one of {', '.join(schemes)}, and ://")
+        # A port that is no number shows only when it is asked for.
+        _ = parts.port
+    return url
+
+
 def load_settings() -> Settings:
     """Read the settings from the environment; raises SettingsError with one clear sentence."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
@@ -168,9 +204,10 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         variable = PREFIX + str(first["loc"][0]).upper()
-        raise SettingsError(
-            f"{variable} is not usable: {first['msg']} (was {first['input']!r})."
-        ) from None
+        said = str(first["msg"]).removeprefix("Value error, ")
+        # An address or a key may hold a password, so it is not told back.
+        was = "" if variable.endswith(_CONFIDENTIAL) else f" (was {first['input']!r})"
+        raise SettingsError(f"{variable} is not usable: {said}{was}.") from None
 
 
 @lru_cache(maxsize=1)

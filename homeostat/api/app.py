@@ -20,6 +20,7 @@ from homeostat.api import json_api, metrics, pages
 from homeostat.api.auth import LoginNeededError
 from homeostat.errors import ActionRefusedError, HomeostatError, StoreUnavailableError
 from homeostat.incidents.lifecycle import StepRefusedError, UnknownIncidentError
+from homeostat.incidents.views import UnknownStateError
 from homeostat.store.approvals import ApprovalError
 
 STATIC = Path(__file__).parent / "static"
@@ -34,6 +35,7 @@ SECURITY_HEADERS = {
 }
 _STATUS_OF: dict[type[HomeostatError], int] = {
     UnknownIncidentError: 404,
+    UnknownStateError: 422,
     StepRefusedError: 409,
     ApprovalError: 409,
     ActionRefusedError: 403,

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
 from homeostat.incidents import lifecycle
+from homeostat.incidents.views import require_state
 from homeostat.settings import settings
 from homeostat.store import approvals, jobs
 from homeostat.store.approvals import Approval
@@ -81,11 +82,15 @@ def open_incidents(session: Session) -> int:
 
 
 def incidents(session: Session, *, state: str = "open", most: int = 100) -> list[dict[str, Any]]:
-    """Return incidents, the newest first: `open`, `all`, or one state of the lifecycle."""
+    """Return incidents, the newest first: `open`, `all`, or one state of the lifecycle.
+
+    Raises UnknownStateError where it is none of these.
+    """
     statement = select(Incident).order_by(Incident.last_seen_at.desc()).limit(most)
     if state == "open":
         statement = statement.where(Incident.resolved_at.is_(None))
     elif state != "all":
+        require_state(state)
         statement = statement.where(Incident.state == state)
     return [row(found, "basis") for found in session.scalars(statement)]
 

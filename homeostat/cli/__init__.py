@@ -46,6 +46,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 NEED_NO_SETTINGS = frozenset({"doctor"})
 #: The exit code of a run that was stopped by Ctrl-C, as shells have it.
 INTERRUPTED = 130
+#: And of one that found its database or its disk unusable, as `sysexits.h` has it.
+UNUSABLE = 74
 
 
 def main() -> None:
@@ -58,6 +60,7 @@ def run(arguments: Sequence[str]) -> int:
     name, rest = (arguments[0], list(arguments[1:])) if arguments else ("", [])
     known = name in COMMANDS and _is_there(name)
     try:
+        _refuse_unreadable(arguments)
         if not known:
             _root().main(list(arguments) or ["--help"], prog_name="homeostat")
             return 0
@@ -73,6 +76,12 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as error:
+        sentence = _in_words(error)
+        if not sentence:
+            raise
+        print(f"homeostat: {sentence}", file=sys.stderr)  # noqa: T201  # as above
+        return UNUSABLE
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
@@ -93,6 +102,28 @@ def load(name: str, arguments: Sequence[str] = ()) -> Any:
     if named or len(group.commands) > 1 or app.registered_callback:
         return group
     return next(iter(group.commands.values()))
+
+
+def _in_words(error: Exception) -> str:
+    from homeostat.store.trouble import in_words
+
+    return in_words(error)
+
+
+class UnreadableArgumentError(HomeostatError):
+    """An argument is no UTF-8 text."""
+
+    exit_code = 64
+
+
+def _refuse_unreadable(arguments: Sequence[str]) -> None:
+    for word in arguments:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UnreadableArgumentError(
+                f"The argument {word!a} is no UTF-8 text; type it again."
+            ) from None
 
 
 def _refuse_unusable_settings() -> None:

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from homeostat.errors import HomeostatError
 from homeostat.incidents import lifecycle, retention
 from homeostat.store.incidents import Bundle, Incident, Notice, TimelineEntry
 
@@ -45,7 +46,12 @@ def incidents(
     resolved: bool | None = None,
     limit: int = 100,
 ) -> list[Row]:
-    """Return incidents, last seen first; `resolved` None gives open and resolved ones."""
+    """Return incidents, last seen first; `resolved` None gives open and resolved ones.
+
+    Raises UnknownStateError where one of the states is none.
+    """
+    for state in states:
+        require_state(state)
     statement = select(*_COLUMNS).order_by(Incident.last_seen_at.desc()).limit(limit)
     if component is not None:
         statement = statement.where(Incident.component == component)
@@ -58,6 +64,19 @@ def incidents(
         {name: _plain(value) for name, value in row._mapping.items()}  # noqa: SLF001  # its public name
         for row in session.execute(statement)
     ]
+
+
+class UnknownStateError(HomeostatError):
+    """No incident can be in that state."""
+
+    exit_code = 64
+
+
+def require_state(name: str) -> None:
+    """Raise UnknownStateError where it is none of the lifecycle's states."""
+    known = [state.value for state in lifecycle.State]
+    if name not in known:
+        raise UnknownStateError(f"No incident can be {name!r}; the states are {', '.join(known)}.")
 
 
 def _plain(value: object) -> JsonValue:

@@ -63,6 +63,8 @@ def plan(
     """
     if not 0 < minutes <= 7 * 24 * 60:
         raise PlanError(f"A run of {minutes:g} minutes makes no sense; give 1 to 10080.")
+    if wave_count is not None and wave_count < 1:
+        raise PlanError(f"{wave_count} waves make no sense; give 1 or more.")
     seconds = minutes * 60
     chosen = [catalogue.find(name) for name in scenarios]
     count = wave_count if wave_count is not None else int(seconds // WAVE_EVERY_S)

@@ -30,7 +30,18 @@ def test_an_unknown_variable_is_refused_with_the_known_names(
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("MODE", "SOMETIMES"), ("API_PORT", "70000"), ("API_PORT", "http"), ("RECOVERY", "perhaps")],
+    [
+        ("MODE", "SOMETIMES"),
+        ("API_PORT", "70000"),
+        ("API_PORT", "http"),
+        ("RECOVERY", "perhaps"),
+        ("LOG_LEVEL", "LOUD"),
+        ("BROKER_URL", "nonsense"),
+        ("BROKER_URL", "http://me:s3cret@h"),
+        ("BROKER_URL", "redis://:s3cret@h:abc/0"),
+        ("BROKER_URL", "redis://h:70000/0"),
+        ("REDIS_URL", "amqp://me:s3cret@h"),
+    ],
 )
 def test_a_malformed_value_is_refused_by_the_variable_s_name(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
@@ -41,6 +52,25 @@ def test_a_malformed_value_is_refused_by_the_variable_s_name(
         load_settings()
 
     assert "\n" not in str(refusal.value)
+    assert "s3cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("BROKER_URL", "sentinel://a:26379;sentinel://b:26379"),
+        ("BROKER_URL", "redis+socket:///run/redis.sock"),
+        ("BROKER_URL", "amqps://me:s3cret@h/v"),
+        ("REDIS_URL", "unix:///run/redis.sock"),
+        ("LOG_LEVEL", "warning"),
+    ],
+)
+def test_what_a_server_s_client_reads_is_taken(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(f"HOMEOSTAT_{variable}", value)
+
+    load_settings()
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])

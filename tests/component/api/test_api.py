@@ -268,12 +268,15 @@ def form_key_of(page: str) -> str:
 def test_a_page_that_is_not_there_is_a_page_that_says_so(browser: TestClient) -> None:
     for path, code, words in (
         ("/nowhere", 404, "There is no page at /nowhere"),
+        ("/incidents?state=gone", 422, "No incident can be"),
         ("/audit?before=x", 422, "before cannot be &#39;x&#39;"),
     ):
         answer = browser.get(path)
         assert (answer.status_code, words in answer.text) == (code, True), answer.text
         assert answer.headers["content-type"].startswith("text/html")
         assert "Log out" in answer.text, "and it leads on"
+    assert browser.get("/api/v1/incidents?state=gone").status_code == 422
+    assert browser.get("/incidents?state=escalated").status_code == 200
     assert browser.get("/api/v1/nowhere").json() == {"detail": "Not Found"}
 
 
