@@ -10,9 +10,10 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from homeostat.clock import new_id, utcnow
+from homeostat.clock import utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
 from homeostat.errors import HomeostatError
+from homeostat.kernels.governance import drill
 from homeostat.kernels.governance.policy import (
     Policy,
     PolicyError,
@@ -24,7 +25,7 @@ from homeostat.kernels.governance.policy import (
 )
 from homeostat.settings import Mode
 from homeostat.store import approvals, controls, jobs, track_records
-from homeostat.store.approvals import Approval, ApprovalError, ApprovalState
+from homeostat.store.approvals import Approval, ApprovalError
 from homeostat.store.audit import AuditRow
 from homeostat.supervision import events
 from homeostat.supervision.events import undone
@@ -228,8 +229,8 @@ class Governance(Component):
         """Rule on three actions and take one approval through its life, then undo it all."""
         watch = Stopwatch()
         with undone(session):
-            observed = self._rulings(session) | self._life_of_an_approval(session)
-        expected = self._expected_rulings() | {
+            observed = drill.rulings(session, self) | drill.life_of_an_approval(session, self)
+        expected = drill.expected_rulings(self) | {
             "used_before_decision": False,
             "used": self.mode is not Mode.OFF,
             "used_twice": False,
@@ -243,72 +244,6 @@ class Governance(Component):
             observed={**observed, "expected": expected},
             seconds=watch.seconds,
         )
-
-    def _rulings(self, session: Session) -> dict[str, JsonValue]:
-        unknown = self.decide(session, action="probe.unknown", risk="low", actor=_NAME)
-        destroys = self.decide(session, action="log.delete", risk="low", actor=_NAME)
-        sandbox = self.decide(session, action="sandbox.run", risk="low", actor=_NAME)
-        return {
-            "unknown_passes": unknown.allowed or unknown.needs_approval,
-            "destroying_passes": destroys.allowed or destroys.needs_approval,
-            "sandbox_passes": sandbox.allowed or sandbox.needs_approval,
-        }
-
-    def _expected_rulings(self) -> dict[str, JsonValue]:
-        """Return what the policy file says, ruled on the file alone without any row."""
-        verdicts = {
-            name: ruled(
-                self.policy(),
-                action=action,
-                risk=Risk.LOW,
-                actor=_NAME,
-                mode=self.mode,
-                successes=0,
-            )[0]
-            for name, action in (
-                ("unknown_passes", "probe.unknown"),
-                ("destroying_passes", "log.delete"),
-                ("sandbox_passes", "sandbox.run"),
-            )
-        }
-        return {name: verdict is not Verdict.REFUSE for name, verdict in verdicts.items()}
-
-    def _life_of_an_approval(self, session: Session) -> dict[str, JsonValue]:
-        action, actor = self._something_approvable()
-        subject = new_id()
-
-        def requested() -> Approval:
-            return self.request(
-                session, action=action, subject=subject, risk="low", actor=actor, plan=new_id()
-            )
-
-        def used(which: Approval, on: str = subject) -> bool:
-            return self.use(session, which.id, action=action, subject=on, actor=actor).allowed
-
-        first, late = requested(), requested()
-        observed: dict[str, JsonValue] = {"subject": subject, "used_before_decision": used(first)}
-        self.approve(session, first.id, by=_NAME)
-        observed["used_for_another"] = used(first, "another")
-        observed["used"] = used(first)
-        observed["used_twice"] = used(first)
-        self.approve(session, late.id, by=_NAME)
-        session.refresh(late)
-        late.expires_at = utcnow() - timedelta(seconds=1)
-        session.flush()
-        observed["used_after_expiry"] = used(late)
-        session.refresh(first)
-        observed["use_is_recorded"] = first.state == ApprovalState.USED
-        return observed
-
-    def _something_approvable(self) -> tuple[str, str]:
-        """Return an action and an actor that the policy does not refuse; raises PolicyError."""
-        policy = self.policy()
-        for rule in policy.rules:
-            action, actor = rule.actions[0].replace("*", "x"), rule.actors[0].replace("*", "x")
-            speaking = policy.rule_for(action, actor)
-            if speaking is not None and speaking.verdict is not Verdict.REFUSE:
-                return action, actor
-        raise PolicyError("The governance policy refuses everything; it must allow something.")
 
     def run(self, session: Session, due_at: datetime) -> CycleResult:
         """Read the policy anew and end the approvals whose time has passed."""

@@ -9,7 +9,8 @@ from sqlalchemy import select
 from homeostat import registry
 from homeostat.clock import utcnow
 from homeostat.component import State
-from homeostat.kernels.health_monitor import FLAP_CHANGES, HealthMonitor, _run
+from homeostat.kernels.health_monitor import FLAP_CHANGES, HealthMonitor
+from homeostat.kernels.health_monitor.drill import run_of
 from homeostat.store import beat, checks, database
 from homeostat.store.beat import BeatEntry
 from homeostat.store.embedded import EmbeddedServer
@@ -135,7 +136,7 @@ def test_a_lost_tick_is_found_and_sent_again_once(monitor: HealthMonitor) -> Non
             for due in cadence.due_between(name, interval, now - timedelta(minutes=5), now):
                 newest_lost = cadence.newest_due("slow", 30.0, now - timedelta(seconds=15))
                 if (name, due) != ("slow", newest_lost):
-                    session.add(_run(name, due))
+                    session.add(run_of(name, due))
     observed = cycle(monitor)
     assert observed["missed"] == {"slow": 1}
     assert observed["sent_again"] == ["slow"]
@@ -151,8 +152,8 @@ def test_a_stack_that_was_down_owes_nothing_for_that_time(monitor: HealthMonitor
     entry("slow", 30.0)
     now = utcnow()
     with database.transaction() as session:
-        session.add(_run("slow", cadence.newest_due("slow", 30.0, now - timedelta(minutes=15))))
-        session.add(_run("slow", cadence.newest_due("slow", 30.0, now)))
+        session.add(run_of("slow", cadence.newest_due("slow", 30.0, now - timedelta(minutes=15))))
+        session.add(run_of("slow", cadence.newest_due("slow", 30.0, now)))
     observed = cycle(monitor)
     assert (observed["missed"], observed["sent_again"]) == ({}, [])
 
