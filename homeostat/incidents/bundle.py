@@ -121,7 +121,7 @@ def exception_chain(failure: Failure) -> JsonValue:
 def _members(raised: Raised) -> list[JsonValue]:
     if not raised.members:
         return []
-    return [f"{leaf.type}: {leaf.message[:500]}" for leaf in islice(raised.leaves(), 20)]
+    return [f"{leaf.type}: {leaf.message[:500]}"[:500] for leaf in islice(raised.leaves(), 20)]
 
 
 def _frames(

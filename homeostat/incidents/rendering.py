@@ -184,6 +184,14 @@ class _Rendering:
         return text if length <= self._longest else f"{text}… ({length} characters)"
 
     def _composite(self, value: object, depth: int) -> JsonValue:
+        fields = _fields_of(value)
+        if fields and depth > 0 and self._left > 0:
+            # By their names, as a secret among them is known by its name.
+            values = islice(tuple.__iter__(value), ITEMS)  # type: ignore[arg-type]  # just seen
+            return {
+                name: self.value(item, depth - 1)
+                for name, item in zip(fields, values, strict=False)
+            }
         for kind, items in _SEQUENCES.items():
             if issubclass(type(value), kind):
                 return self._sequence(value, depth, kind, items)
@@ -230,6 +238,16 @@ _SEQUENCES: dict[type, Callable[..., Iterable[object]]] = {
     frozenset: frozenset.__iter__,
     deque: deque.__iter__,
 }
+
+
+def _fields_of(value: object) -> tuple[str, ...]:
+    """Return the field names of a named tuple, empty for anything else."""
+    if not issubclass(type(value), tuple) or type(value) is tuple:
+        return ()
+    fields = _lookup(type(value), "_fields")
+    if type(fields) is not tuple or not all(type(name) is str for name in fields):
+        return ()
+    return fields
 
 
 def _described(value: object) -> str | None:

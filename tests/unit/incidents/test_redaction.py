@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import base64
 import json
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
@@ -33,6 +34,9 @@ FORMS = [
     "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nabc\n-----END RSA PRIVATE KEY-----",
     "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA",
 ]  # fmt: skip
+
+#: A value with all that a notation may escape.
+QUOTED = "zq7Wc0rrect'h0rse\"b@ttery/9k"
 
 
 @pytest.mark.parametrize("text", PLANTED)
@@ -77,6 +81,51 @@ def test_an_announced_value_is_removed_in_every_form(secret: str) -> None:
     forms = [secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode().rstrip("=")]
     for form in forms:
         assert form not in redactor.text(f"<{form}>") or form in f"<{MASK}>"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [repr(QUOTED), json.dumps({"x": QUOTED}), quote(QUOTED), quote_plus(QUOTED),
+     QUOTED.encode().hex(), base64.b64encode(f"ann:{QUOTED}".encode()).decode(),
+     base64.b64encode(f"a{QUOTED}".encode()).decode(),
+     base64.urlsafe_b64encode(f"?>{QUOTED}!".encode()).decode()],
+)  # fmt: skip
+def test_a_known_value_is_removed_however_it_is_written(written: str) -> None:
+    cleaned = Redactor([QUOTED]).text(f"it was {written} here")
+    assert MASK in cleaned
+    assert written[8:16] not in cleaned
+
+
+@pytest.mark.parametrize("length", [500, 2_000, 4_000, 64_000])
+@pytest.mark.parametrize("shown", range(6, 30, 5))
+def test_the_beginning_of_a_known_value_on_which_a_text_was_cut_is_removed(
+    length: int, shown: int
+) -> None:
+    secret = "plain-known-5521-battery-staple"
+    cut = "x" * (length - shown) + secret[:shown]
+    assert Redactor([secret]).text(cut).endswith(f"x{MASK}")
+    said = f"order {secret[:shown]}… (912 characters)"
+    assert Redactor([secret]).text(said) == f"order {MASK}… (912 characters)"
+    # What was not cut is a word of its own.
+    assert Redactor([secret]).text(f"order {secret[:6]}") == f"order {secret[:6]}"
+
+
+def test_a_secret_is_known_by_what_stands_beside_it() -> None:
+    document: Any = {
+        "command": ["psql", "--password", SECRET, "-h", "db"],
+        "headers": [["b'X-Api-Key' (9 bytes)", "b'x-api-key' (9 bytes)", SECRET]],
+        "key": ["-----BEGIN EC PRIVATE KEY-----", SECRET, "-----END EC PRIVATE KEY-----"],
+        "login": {"Authorization": f"Basic {base64.b64encode(b'ann:deep-value-3').decode()}"},
+        "decoded": "ann:deep-value-3",
+        "words": ["secret", "agents", "abroad"],
+    }
+    redactor = Redactor()
+    redactor.learn(document)
+    cleaned: Any = redactor.value(document)
+    assert SECRET not in json.dumps(cleaned)
+    assert "deep-value-3" not in json.dumps(cleaned)
+    assert cleaned["command"] == ["psql", "--password", MASK, "-h", "db"]
+    assert cleaned["words"] == ["secret", "agents", "abroad"]
 
 
 def test_a_secret_seen_under_its_name_is_removed_elsewhere() -> None:

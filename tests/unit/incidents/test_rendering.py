@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict, UserDict
+from collections import OrderedDict, UserDict, namedtuple
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -142,6 +142,19 @@ def test_it_shows_what_is_there() -> None:
     assert render(HostileText("text")) == "text"
     assert render(HostileDict(a=1)) == {"a": 1}
     assert render(HostileInt(7)) == 7
+
+
+def test_a_named_tuple_is_shown_by_its_names() -> None:
+    login = namedtuple("login", "user password")("ann", "hunter2")  # noqa: PYI024  # the case
+    assert render(login) == {"user": "ann", "password": "hunter2"}
+
+    class Posing(tuple[int, ...]):
+        __slots__ = ()
+        _fields = property(Hostile._strike)
+
+    CALLED.clear()
+    assert render(Posing((1, 2))) == [1, 2]
+    assert CALLED == []
 
 
 def test_a_value_that_holds_itself_ends() -> None:
