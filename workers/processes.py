@@ -26,6 +26,8 @@ WORKER_STOP_S = 12
 #: The fix worker's children: a playbook that watches its effect for seconds must not hold up the
 #: next analysis, which is to start within 2 s. A repair is claimed, so two never mend one failure.
 FIX_CHILDREN = 2
+#: A training of a deep model holds a child for minutes, and predictions are due every minute.
+MODELS_CHILDREN = 2
 CONF = "supervisord.conf"
 LOGS = "logs"
 
@@ -108,7 +110,7 @@ def _main_workers(size: int) -> list[Process]:
     if importlib.util.find_spec("neuralforecast") is None:
         return [worker("worker", control.MAIN, (*queues.MAIN_QUEUES, queues.MODELS), size)]
     return [
-        worker("models_worker", control.MODELS, (queues.MODELS,), 1),
+        worker("models_worker", control.MODELS, (queues.MODELS,), MODELS_CHILDREN),
         worker("worker", control.MAIN, queues.MAIN_QUEUES, size),
     ]
 

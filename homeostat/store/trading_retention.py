@@ -16,6 +16,8 @@ from homeostat.store.trading import (
     DirectiveAck,
     EquityPoint,
     HookFiring,
+    MarketMinute,
+    ModelPrediction,
     Position,
     SafetyPolicy,
     UniverseSnapshot,
@@ -50,6 +52,9 @@ def forget(session: Session) -> dict[str, int]:
         (Directive, Directive.version.in_(expired)),
         (SafetyPolicy, SafetyPolicy.expires_at < now - RULES_AGE),
         (UniverseSnapshot, UniverseSnapshot.expires_at < now - UNIVERSE_AGE),
+        # A decision is derived anew from these as long as its journal stands.
+        (ModelPrediction, ModelPrediction.at < now - JOURNAL_AGE),
+        (MarketMinute, MarketMinute.minute < int((now - JOURNAL_AGE).timestamp()) // 60),
         (EquityPoint, EquityPoint.at < now - RULES_AGE * 4),
         (HookFiring, HookFiring.at < now - RULES_AGE * 4),
     ]

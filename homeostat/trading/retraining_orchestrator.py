@@ -9,7 +9,7 @@ A promotion has governance's leave and is an act under contract, pointed back wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
@@ -30,8 +30,8 @@ from homeostat.store.trading import (
 from homeostat.supervision.events import undone
 from homeostat.supervision.ports import Governance, Verification
 from homeostat.trading.market import port
-from homeostat.trading.market.panel import Panel
-from homeostat.trading.models import artifacts, drift, shadow
+from homeostat.trading.market.panel import BAR_S, Panel
+from homeostat.trading.models import artifacts, deep, drift, shadow
 from homeostat.trading.models.agent import (
     BASELINE,
     BOOSTED,
@@ -54,10 +54,13 @@ from homeostat.trading.models.promotion import (
 
 #: The models that are retrained without being asked.
 TRAINED = (BASELINE, BOOSTED)
-TRAIN_TASK, QUEUE = "models.train", "models"
+TRAIN_TASK, WATCH_TASK, QUEUE = "models.train", "models.watch", "models"
 ACTOR = "trading.retraining_orchestrator"
-#: A shadow is judged on at most this many bars, however late the judge comes.
-_SHADOW_BARS = 720
+
+
+def trained() -> tuple[str, ...]:
+    """Return the models that are retrained here: the deep ones where the extra is installed."""
+    return (*TRAINED, *deep.NAMES) if deep.installed() else TRAINED
 
 
 class RetrainingOrchestrator(Component):
@@ -213,10 +216,10 @@ class RetrainingOrchestrator(Component):
 
     def run(self, session: Session, due_at: datetime) -> CycleResult:
         """Consider waiting challengers, and ask for training where something calls for it."""
-        panel = port.market(self.context.settings).panel(due_at, _SHADOW_BARS)
+        panel = port.market(self.context.settings).panel(due_at, shadow.BARS)
         recent = panel.window(len(panel.times) - drift.REGIME_BARS, len(panel.times))
         statement = select(ModelArtifact).where(
-            ModelArtifact.name.in_(TRAINED), ModelArtifact.state == artifacts.CHALLENGER
+            ModelArtifact.name.in_(trained()), ModelArtifact.state == artifacts.CHALLENGER
         )
         waiting = session.scalars(statement).all()
         considered = {}
@@ -228,7 +231,7 @@ class RetrainingOrchestrator(Component):
                 continue
             considered[one.name] = self.consider(session, one) or "promoted"
         asked = {}
-        for name in TRAINED:
+        for name in trained():
             reasons = triggers(self.standing(session, name, recent))
             if reasons and name not in considered and self.ask(session, name, due_at, reasons):
                 asked[name] = reasons
@@ -244,17 +247,19 @@ class RetrainingOrchestrator(Component):
 
     def watch(self, session: Session, challenger: ModelArtifact, panel: Panel) -> None:
         """Note how the challenger did on the bars since its training."""
-        if utcnow() - challenger.trained_at < SHADOW:
+        if challenger.name in deep.NAMES:
+            at = port.moment_of(int(panel.times[-1]) + BAR_S).isoformat()
+            # It takes PyTorch to judge it; the queue `models` does, and the next tick reads it.
+            jobs.enqueue(
+                session,
+                WATCH_TASK,
+                {"artifact": challenger.id, "at": at},
+                queue=QUEUE,
+                priority=3,
+                natural_key=f"{WATCH_TASK}:{challenger.id}:{at}",
+            )
             return
-        try:
-            agent = artifacts.agent_of(challenger)
-        except artifacts.ArtifactError:
-            challenger.metrics = {**challenger.metrics, "shadow_worse": 1.0}
-            return
-        champion = artifacts.champion(session, challenger.name)
-        other = artifacts.agent_of(champion) if champion else None
-        began = max(challenger.trained_at, utcnow() - timedelta(minutes=_SHADOW_BARS))
-        seen = shadow.watch(agent, other, panel, began)
+        seen = shadow.judge(session, challenger, panel)
         challenger.metrics = {**challenger.metrics, **seen}
 
     def ask(self, session: Session, name: str, at: datetime, reasons: list[str]) -> bool:

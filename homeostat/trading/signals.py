@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homeostat.trading.market import port
-from homeostat.trading.market.panel import Floats, Panel
+from homeostat.trading.market.panel import BAR_S, Floats, Panel
 from homeostat.trading.models.agent import BASELINE, Agent, EwmaModel
 from homeostat.trading.models.features import HORIZON_BARS, INPUT_BARS
 
@@ -40,6 +40,12 @@ class Abstain(StrEnum):
     GAPPED = "GAPPED"
     TOO_SHORT = "TOO_SHORT"
     CONSTANT = "CONSTANT"
+    #: The prices move, and nobody has traded at them.
+    NO_VOLUME = "NO_VOLUME"
+    #: The minutes of the panel are not one after another, or lie ahead of the moment.
+    DISORDERED = "DISORDERED"
+    #: The model is asked elsewhere, and what it said last is too old, or not about this symbol.
+    STALE_PREDICTION = "STALE_PREDICTION"
 
 
 @dataclass(frozen=True)
@@ -58,27 +64,54 @@ class Signals:
 
 
 def part(panel: Panel, at: datetime, need: int = INPUT_BARS) -> tuple[str, ...]:
-    """Return, for each symbol, why no model should be asked about it, or an empty text."""
-    if port.age_s(panel, at) > port.FRESH_S:
-        return (Abstain.STALE.value,) * len(panel.symbols)
-    recent = panel.close[:, -need:]
-    if recent.shape[1] == need and (np.ptp(recent, axis=1) > 0).all():
-        # No bar is missing (the span of NaN is NaN) and everything moves: the usual case.
-        return (Abstain.NONE.value,) * len(panel.symbols)
-    present = np.isfinite(panel.close)
-    enough = present[:, -need:].all(axis=1) & (panel.close.shape[1] >= need)
-    last = present[:, -1]
-    begun = present.sum(axis=1)
+    """Return, for each symbol, why no model should be asked about it, or an empty text.
+
+    A bar counts where its four prices are numbers above zero that fit together. Volume counts
+    where the input tells of any at all: some recordings have prices only.
+    """
+    count = len(panel.symbols)
+    age = port.age_s(panel, at)
+    if age < 0 or (np.diff(panel.times) != BAR_S).any():
+        # Minutes that repeat, run backwards or lie ahead belong to no moment.
+        return (Abstain.DISORDERED.value,) * count
+    if age > port.FRESH_S:
+        return (Abstain.STALE.value,) * count
+    cut = np.s_[:, -need:]
+    recent, volume = panel.close[cut], panel.volume[cut]
+    moving = np.ptp(recent, axis=1) > 0
+    traded = ~(volume == 0).all(axis=1)
+    if not traded.all() and not (panel.volume > 0).any():
+        traded[:] = True
+    sound = _sound(panel, cut)
+    if recent.shape[1] == need and sound.all() and moving.all() and traded.all():
+        return (Abstain.NONE.value,) * count
+    present = _sound(panel, np.s_[:, :])
+    enough = sound.all(axis=1) & (panel.close.shape[1] >= need)
     # A series that begins within the window is short; one with a hole in it is gapped.
     first = np.argmax(present, axis=1)
-    short = (panel.close.shape[1] - first < need) | (begun < need)
-    moving = np.ptp(np.nan_to_num(panel.close[:, -need:]), axis=1) > 0
+    short = (panel.close.shape[1] - first < need) | (present.sum(axis=1) < need)
     reasons = np.select(
-        [~last, ~enough & short, ~enough, ~moving],
-        [Abstain.STALE, Abstain.TOO_SHORT, Abstain.GAPPED, Abstain.CONSTANT],
+        [~present[:, -1], ~enough & short, ~enough, ~moving, ~traded],
+        [
+            Abstain.STALE,
+            Abstain.TOO_SHORT,
+            Abstain.GAPPED,
+            Abstain.CONSTANT,
+            Abstain.NO_VOLUME,
+        ],
         default=Abstain.NONE,
     )
     return tuple(str(reason) for reason in reasons)
+
+
+def _sound(panel: Panel, cut: tuple[slice, slice]) -> NDArray[np.bool_]:
+    opened, high, low, close = (
+        one[cut] for one in (panel.open, panel.high, panel.low, panel.close)
+    )
+    with np.errstate(invalid="ignore"):
+        finite = np.isfinite(opened + high + low + close)
+        found: NDArray[np.bool_] = finite & (low > 0) & (high >= low)
+    return found
 
 
 def signals(
@@ -95,6 +128,13 @@ def signals(
     confidence = np.zeros(len(reasons))
     if fit.any():
         rise = agent.rise(panel if fit.all() else panel.rows(fit))
+        said = np.isfinite(rise)
+        if not said.all():
+            fit[np.flatnonzero(fit)[~said]] = False
+            rise = rise[said]
+            silent = Abstain.STALE_PREDICTION.value
+            pairs = zip(reasons, fit.tolist(), strict=True)
+            reasons = tuple(reason or ("" if one else silent) for reason, one in pairs)
         side[fit] = np.sign(rise - 0.5).astype(np.int64)
         confidence[fit] = np.maximum(rise, 1 - rise)
     return Signals(name or agent.name, side, confidence, reasons)

@@ -20,6 +20,7 @@ from homeostat.store.trading.book import (
     client_order_id,
     open_positions,
 )
+from homeostat.store.trading.feed import MarketListing, MarketMinute, VenueIncome
 from homeostat.store.trading.journal import (
     Decision,
     DecisionCycle,
@@ -27,6 +28,7 @@ from homeostat.store.trading.journal import (
     decision_id,
     write_decisions,
 )
+from homeostat.store.trading.predictions import ModelPrediction, newest_prediction
 from homeostat.store.trading.rules import (
     Directive,
     DirectiveAck,
@@ -54,9 +56,12 @@ __all__ = [
     "DirectiveAck",
     "EquityPoint",
     "HookFiring",
+    "MarketListing",
+    "MarketMinute",
     "ModelAlias",
     "ModelArtifact",
     "ModelOutcome",
+    "ModelPrediction",
     "ModelRecord",
     "Order",
     "PolicyHead",
@@ -67,6 +72,7 @@ __all__ = [
     "UniverseHead",
     "UniverseMember",
     "UniverseSnapshot",
+    "VenueIncome",
     "acknowledge",
     "book_of",
     "client_order_id",
@@ -74,6 +80,7 @@ __all__ = [
     "latest_directive",
     "latest_policy",
     "latest_universe",
+    "newest_prediction",
     "open_positions",
     "policy_head",
     "universe_head",

@@ -50,7 +50,10 @@ class Agent(Protocol):
         """How many contiguous bars a symbol must have."""
 
     def rise(self, panel: Panel) -> Floats:
-        """Return (n,) calibrated probabilities of a rise over the horizon; no bar is missing."""
+        """Return (n,) calibrated probabilities of a rise over the horizon; no bar is missing.
+
+        NaN says that the agent has nothing fresh to say of that symbol.
+        """
 
     def content(self) -> bytes:
         """Return the artefact's bytes."""
@@ -102,7 +105,7 @@ class EwmaModel:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Several agents' equally weighted mean probability.
+    """Several agents' equally weighted mean probability; who says nothing of a symbol is left out.
 
     Equal weights: weights fitted on a few hundred labels lose more by their own error than they
     win (the forecast combination puzzle; Smith and Wallis, 2009).
@@ -123,8 +126,12 @@ class Ensemble:
         return max(one.need for one in self.members)
 
     def rise(self, panel: Panel) -> Floats:
-        """Return (n,) mean probabilities of a rise."""
-        found: Floats = np.mean([one.rise(panel) for one in self.members], axis=0)
+        """Return (n,) mean probabilities of a rise; NaN where no member says anything."""
+        said = np.array([one.rise(panel) for one in self.members])
+        known = np.isfinite(said)
+        count = known.sum(axis=0)
+        total = np.where(known, said, 0.0).sum(axis=0)
+        found: Floats = np.where(count > 0, total / np.maximum(count, 1), np.nan)
         return found
 
     def content(self) -> bytes:

@@ -13,7 +13,12 @@ from sqlalchemy.orm import Session
 from homeostat.clock import utcnow
 from homeostat.errors import HomeostatError
 from homeostat.store import controls
-from homeostat.store.trading import ModelAlias, ModelArtifact
+from homeostat.store.trading import (
+    ModelAlias,
+    ModelArtifact,
+    ModelPrediction,
+    newest_prediction,
+)
 from homeostat.trading.models import deep
 from homeostat.trading.models.agent import (
     BASELINE,
@@ -25,6 +30,7 @@ from homeostat.trading.models.agent import (
     ModelUnavailableError,
 )
 from homeostat.trading.models.boosted import BoostedModel, library
+from homeostat.trading.models.foretold import Foretold
 
 CHAMPION, CHALLENGER, RETIRED, REFUSED = "CHAMPION", "CHALLENGER", "RETIRED", "REFUSED"
 
@@ -49,7 +55,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     BASELINE: Kind(EwmaModel.of),
     BOOSTED: Kind(BoostedModel.of, library),
-    **dict.fromkeys(deep.NAMES, Kind(deep.DeepModel.of, deep.library)),
+    **dict.fromkeys(deep.NAMES, Kind(deep.DeepModel.of, deep.present)),
 }
 
 
@@ -136,7 +142,8 @@ def _usable(session: Session, name: str, identity: str, digest: str) -> Agent:
     if name != BASELINE and controls.is_on(session, controls.MODEL_DISABLED + name):
         raise ModelUnavailableError("DISABLED", f"The model {name} is switched off.")
     if name in deep.NAMES:
-        raise ModelUnavailableError("TOO_LARGE", f"{name} would load PyTorch into every worker.")
+        # PyTorch would grow every worker by half a gigabyte: it speaks on the queue `models`.
+        return Foretold.of(name, digest, newest_prediction(session, digest))
     KINDS[name].ready()
     try:
         return _read(name, digest, lambda: session.get(ModelArtifact, identity))
@@ -161,6 +168,11 @@ def recall(session: Session, reference: Mapping[str, Any]) -> Agent:
     digest = reference.get("sha256")
     if digest is None:
         return EwmaModel(**{key: value for key, value in reference.items() if key != "name"})
+    if name in deep.NAMES:
+        said = session.get(ModelPrediction, (str(digest), int(reference["bar"])))
+        if said is None and reference["bar"] >= 0:
+            raise ArtifactError(f"What {name} said at that bar is no longer kept.")
+        return Foretold.of(name, str(digest), said)
     found = select(ModelArtifact).where(ModelArtifact.sha256 == digest).limit(1)
     return _read(name, str(digest), lambda: session.scalar(found))
 

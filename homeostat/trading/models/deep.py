@@ -61,6 +61,14 @@ def installed() -> bool:
     return importlib.util.find_spec("neuralforecast") is not None
 
 
+def present() -> None:
+    """Raise ModelUnavailableError where the extra is not there; nothing of it is loaded."""
+    if not installed():
+        raise ModelUnavailableError(
+            "LIBRARY_MISSING", "neuralforecast is missing; install homeostat[deep]."
+        )
+
+
 def library() -> Any:
     """Return neuralforecast's models, on one thread; raises ModelUnavailableError."""
     try:

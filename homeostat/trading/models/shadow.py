@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
+from sqlalchemy.orm import Session
 
+from homeostat.clock import utcnow
+from homeostat.store.trading import ModelArtifact
 from homeostat.trading.market.panel import Floats, Panel
+from homeostat.trading.models import artifacts
 from homeostat.trading.models.agent import Agent
 from homeostat.trading.models.features import HORIZON_BARS, INPUT_BARS
-from homeostat.trading.models.promotion import NAIVE_BRIER
+from homeostat.trading.models.promotion import NAIVE_BRIER, SHADOW
 
 #: Bars between two moments at which the challenger is asked.
 STEP = 15
 #: A challenger is worse when it is by this many standard errors (one-sided, 5 %).
 ERRORS = 1.645
+#: A shadow is judged on at most this many bars, however late the judge comes.
+BARS = 720
 
 
 def bars_for(minutes: int) -> int:
@@ -45,6 +51,23 @@ def watch(
         "shadow_other_brier": float(losses[:, 1].mean()),
         "shadow_worse": float(apart.mean() > ERRORS * error),
     }
+
+
+def judge(session: Session, challenger: ModelArtifact, panel: Panel) -> dict[str, float]:
+    """Return how the challenger did on the bars since its training; nothing before its time.
+
+    Bytes that cannot be read did worse. Raises ModelUnavailableError where a library is missing.
+    """
+    if utcnow() - challenger.trained_at < SHADOW:
+        return {}
+    try:
+        agent = artifacts.agent_of(challenger)
+    except artifacts.ArtifactError:
+        return {"shadow_worse": 1.0}
+    champion = artifacts.champion(session, challenger.name)
+    other = artifacts.agent_of(champion) if champion else None
+    began = max(challenger.trained_at, utcnow() - timedelta(minutes=BARS))
+    return watch(agent, other, panel, began)
 
 
 def _losses(

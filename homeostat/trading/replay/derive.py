@@ -124,8 +124,10 @@ def _opened(
     """Return what became of a row that the balancer let in."""
     symbol = batch.panel.symbols[row]
     decision = decision_id(cycle.row.id, symbol)
+    if decision not in logged and _GOVERNANCE in cycle.row.counts["away"]:
+        return "GOVERNANCE_AWAY"
     if decision not in logged and "" not in logged:
-        return "GOVERNANCE_AWAY" if _GOVERNANCE in cycle.row.counts["away"] else NO_VERDICT
+        return NO_VERDICT
     if rule := logged.get(decision, ""):
         return rule
     quantity, price = float(batch.size[row]), float(batch.panel.close[row, -1])

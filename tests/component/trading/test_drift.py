@@ -117,7 +117,7 @@ def test_drift_is_against_the_model_in_service_and_answered_by_training() -> Non
 
 
 @pytest.mark.parametrize(("mode", "blocked"), [("ENFORCED", 1), ("OBSERVE", 0)])
-@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.usefixtures("store")
 def test_a_planted_one_sided_model_loses_that_side_only_where_it_is_enforced(
     mode: str, blocked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,7 +142,7 @@ def in_service(session: Any, panel: Panel) -> None:
     assert orchestrator.consider(session, artifact) == ""
 
 
-@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.usefixtures("store")
 def test_served_features_of_another_population_are_found_from_kept_counts() -> None:
     supervisor: Any = registry.find("trading.model_supervisor")
     panel = generator.panel(5, symbols=100, bars=1_500)
