@@ -43,6 +43,8 @@ ENTRIES: tuple[Entry, ...] = (
     # The house itself.
     upkeep("trade.cycle", every_s=60),
     upkeep("trade.reconcile", every_s=60),
+    upkeep("trade.prices", every_s=60),
+    upkeep("models.predict", every_s=60),
     upkeep("upkeep.sweep", every_s=5),
     upkeep("upkeep.retain", every_s=3600),
     upkeep("upkeep.snapshot", every_s=3600),

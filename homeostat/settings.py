@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     repository: Path | None = Field(None, description="Git checkout the coding agent may mend.")
     market_data: Path | None = Field(None, description="Recorded candles; empty: the generator.")
     market_seed: int = Field(20251123, description="Seed of the market generator.")
+    market_live: bool = Field(False, description="Prices polled from the venue instead of either.")
     venue: VenueName = Field(VenueName.PAPER, description="Where orders go.")
     venue_url: str = Field("", description="Address of the loopback venue.")
     venue_key: SecretStr = Field(SecretStr(""), description="API key of the venue: secret://NAME.")

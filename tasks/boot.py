@@ -6,6 +6,8 @@ seconds. No transaction is open meanwhile: each component boots in one of its ow
 
 from __future__ import annotations
 
+from homeostat.settings import settings
+from homeostat.store import jobs
 from homeostat.supervision.boot import boot
 from workers.app import app
 from workers.base import HomeostatTask
@@ -20,5 +22,13 @@ def boot_all(self: HomeostatTask, job_id: str | None = None, **_newer: object) -
     """Boot every component by tier; what fails is an incident, as in `homeostat boot`."""
     with self.long_job(job_id) as job:
         if job:
+            reconcile_first(self)
             sender = CeleryDispatcher(self.app)
             boot(send=lambda job_ids: send_jobs(sender, job_ids))
+
+
+def reconcile_first(task: HomeostatTask) -> None:
+    """Have book and venue brought together now: after a restart the venue is the truth."""
+    if settings().trades_outside:
+        with task.unit_of_work() as session:
+            jobs.enqueue(session, "trade.reconcile", {}, queue="trade", priority=9)

@@ -89,6 +89,8 @@ def data_feed(ground: Ground) -> Reading:
         panel = port.market(ground.settings).panel(ground.now, 30)
     except MarketDataError as error:
         return Reading(Level.FAILED, str(error))
+    if not panel.symbols:
+        return Reading(Level.FAILED, "the feed has told of no symbol yet")
     age = port.age_s(panel, ground.now)
     still = float((~(np.ptp(panel.close, axis=1) > 0)).mean())
     by_still = (Level.HEALTHY, Level.DEGRADED, Level.CRITICAL)[sum(still > s for s in STILL_SHARES)]

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from homeostat.clock import new_id, utcnow
 from homeostat.store import trading as store
 from homeostat.store.trading import PAPER, Order, Position, client_order_id
-from homeostat.trading.flow import errands, settling
+from homeostat.trading.flow import accounting, errands, settling
 from homeostat.trading.flow.errands import Unit
 from homeostat.trading.venue import intent
 from homeostat.trading.venue.exchange import Exchange, Holding, Ticket
@@ -43,6 +43,9 @@ class Reconciled:
     flattened: dict[str, float] = field(default_factory=dict)
     protected: list[str] = field(default_factory=list)
     swept: int = 0
+    funding: dict[str, float] = field(default_factory=dict)
+    #: What our book said beyond the venue's wallet, before it was set right.
+    equity_gap: float = 0.0
     waiting: str = ""
 
     def as_json(self) -> dict[str, JsonValue]:
@@ -69,6 +72,8 @@ def reconcile(unit: Unit, exchange: Exchange) -> Reconciled:
             missed = 0
     try:
         _positions(unit, exchange, done)
+        done.funding = accounting.book_incomes(unit, exchange)
+        done.equity_gap = accounting.adopt_equity(unit, exchange)
     except VenueError as error:
         done.waiting = str(error)
         if until := exchange.guard.wait_until():

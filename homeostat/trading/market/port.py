@@ -1,73 +1,28 @@
-"""The market that the subsystems read: recorded files replayed, or the generator, at a moment.
+"""The market that the subsystems read: recorded files replayed, the generator, or a live feed.
 
-Either source is a strip of minutes laid end to end over time, so that every process sees the
-same bar at the same minute and no state is shared. The bars carry the time of the replay; the
-report says which input it was.
+Either of the first two is a strip of minutes laid end to end over time, so that every process
+sees the same bar at the same minute and no state is shared. The bars carry the time of the replay;
+the report says which input it was.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from homeostat.settings import Settings
-from homeostat.trading.market import candles, generator, injectors, strip
-from homeostat.trading.market.injectors import FaultKind, MarketFault
+from homeostat.trading.market import candles, generator, live, strip
 from homeostat.trading.market.panel import BAR_S, Candles, Instrument, Panel, on_grid
+from homeostat.trading.market.source import LOOKBACK, Market
 
-#: How many bars the subsystems look back unless they say otherwise: twelve hours.
-LOOKBACK = 720
+__all__ = ["FRESH_S", "LOOKBACK", "Market", "age_s", "market", "moment_of", "recorded"]
+
 #: The newest closed bar opened at most this long ago in a live feed: two bars and a half.
 FRESH_S = 150.0
-
-
-@dataclass(frozen=True)
-class Market:
-    """Prices of all symbols. `source` names the input in words, for reports."""
-
-    source: str
-    instruments: tuple[Instrument, ...]
-    #: Columns are the minutes of the strip; NaN where a symbol's own recording has no bar.
-    strip: Panel
-    state_dir: Path
-
-    def panel(self, at: datetime, bars: int = LOOKBACK) -> Panel:
-        """Return the `bars` newest closed bars as of `at`, with the faults that are in force.
-
-        Raises MarketDataError where the list of faults is malformed.
-        """
-        faults = injectors.read_faults(self.state_dir)
-        last = int(at.timestamp()) // BAR_S - 1
-        for fault in faults:
-            if fault.kind is FaultKind.STALL:
-                last = min(last, fault.since // BAR_S - 1)
-        found = self._strip_until(last, bars)
-        for fault in faults:
-            found = injectors.inject(found, fault)
-        return found
-
-    def _strip_until(self, last: int, bars: int) -> Panel:
-        minutes = np.arange(last - bars + 1, last + 1, dtype=np.int64)
-        length = len(self.strip.times)
-        first = int(minutes[0]) % length
-        # Minutes that lie side by side on the strip are copied whole, one by one they cost
-        # four times as much.
-        whole = first + bars <= length
-        columns = slice(first, first + bars) if whole else minutes % length
-        taken: dict[str, Any] = {
-            name: np.array(getattr(self.strip, name)[:, columns])
-            for name in ("open", "high", "low", "close", "volume")
-        }
-        return replace(self.strip, times=minutes * BAR_S, **taken)
-
-    def inject(self, *faults: MarketFault) -> None:
-        """Put these faults, and no others, into the feed of every process of the stack."""
-        injectors.write_faults(self.state_dir, faults)
 
 
 def age_s(panel: Panel, at: datetime) -> float:
@@ -82,6 +37,8 @@ def moment_of(seconds: int) -> datetime:
 
 def market(settings: Settings) -> Market:
     """Return the market of the settings, made once per process and input."""
+    if settings.market_live:
+        return live.market(settings)
     return _market(settings.market_data, settings.market_seed, settings.state_dir)
 
 

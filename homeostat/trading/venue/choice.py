@@ -53,6 +53,26 @@ def _exchange(settings: Settings, pid: int) -> Exchange:
     return Exchange(endpoint(settings), guard(settings))
 
 
+def prices(settings: Settings) -> Exchange:
+    """Return this process's connection to where live prices come from; it needs no key.
+
+    It is the loopback venue where orders go there, and otherwise the real exchange.
+    """
+    return _prices(settings, os.getpid())
+
+
+@lru_cache(maxsize=2)
+def _prices(settings: Settings, pid: int) -> Exchange:
+    del pid
+    from homeostat.trading.venue.client import Endpoint
+
+    if settings.venue is VenueName.LOOPBACK:
+        return Exchange(endpoint(settings), guard(settings))
+    # One address has one limit: the guard is that of the keyed client, if there is one.
+    name = VenueName.BINANCE
+    return Exchange(Endpoint(), Guard(redis_client(), settings.redis, f"venue:{name}"))
+
+
 def endpoint(settings: Settings) -> Endpoint:
     """Return where the venue is and who we are there; raises as `exchange` does."""
     from homeostat.trading.venue import loopback

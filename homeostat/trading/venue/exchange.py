@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from homeostat.trading.market.panel import Candles
-from homeostat.trading.venue import rows
+from homeostat.trading.market.panel import Candles, Instrument
+from homeostat.trading.venue import listing, rows
 from homeostat.trading.venue.guard import Guard
+from homeostat.trading.venue.incomes import Income, income_of
 from homeostat.trading.venue.outcomes import (
     BadRowsError,
     RefusedError,
@@ -200,6 +201,20 @@ class Exchange:
         if told is None:
             raise BadRowsError("The venue's account has no balance.")
         return float(told)
+
+    def incomes(self, since: float) -> list[Income]:
+        """Return what was paid and received since a moment (epoch seconds), oldest first.
+
+        At most 1,000 lines: who gets that many asks again from the last one on.
+        """
+        asked = {"startTime": int(1000 * since), "limit": 1000}
+        found = self._call(lambda client: client.fapiPrivateGetIncome(asked))
+        needed = ("incomeType", "income", "time", "tranId")
+        return [income_of(record) for record in rows.records(found, *needed)]
+
+    def instruments(self, most: int) -> list[Instrument]:
+        """Return the perpetuals that are traded against USDT, the busiest ones first."""
+        return self._call(lambda client: listing.instruments(client, most))
 
     def set_leverage(self, symbol: str, leverage: int) -> None:
         """Set a symbol's leverage."""

@@ -21,6 +21,7 @@ FEE = Decimal("0.0005")
 FIRST_BALANCE = Decimal(10_000)
 MOST_LEVERAGE = 125
 USUAL_LEVERAGE = 20
+FUNDING_MS = 8 * 3600 * 1000
 
 
 class Kind(StrEnum):
@@ -82,6 +83,17 @@ class Fill:
     fee: Decimal
 
 
+@dataclass(frozen=True)
+class Income:
+    """One line of the account: what was paid (negative) or received, and for what."""
+
+    id: int
+    kind: str
+    symbol: str
+    amount: Decimal
+    at_ms: int
+
+
 class Account:
     """Everything that the venue knows of the one user."""
 
@@ -93,6 +105,8 @@ class Account:
         self.fills: list[Fill] = []
         self.held: dict[str, Held] = {}
         self.leverage: dict[str, int] = {}
+        self.incomes: list[Income] = []
+        self._funded = _now_ms() // FUNDING_MS
 
     def place(self, order: Placed, prices: Mapping[str, Decimal]) -> Placed:
         """Take an order in, fill it where it can be filled; raises RefusedError."""
@@ -175,11 +189,29 @@ class Account:
         self._end(order, "CANCELED")
 
     def tick(self, prices: Mapping[str, Decimal]) -> None:
-        """Let the present prices touch what rests."""
+        """Let the present prices touch what rests, and funding be paid where it is due."""
+        if _now_ms() // FUNDING_MS > self._funded:
+            self.fund(prices)
         for order in [one for one in self.orders if one.status == "NEW"]:
             price = prices.get(order.symbol)
             if price is not None and self._touched(order, price):
                 self._fill(order, order.price or price)
+
+    def fund(self, prices: Mapping[str, Decimal]) -> None:
+        """Let longs pay shorts, or the other way round, by each symbol's rate."""
+        self._funded = _now_ms() // FUNDING_MS
+        for symbol, held in self.held.items():
+            if held.amount:
+                rate = Decimal(repr(self.listing[symbol].instrument.funding_rate))
+                self._earn("FUNDING_FEE", symbol, -held.amount * prices[symbol] * rate)
+
+    def transfer(self, amount: Decimal) -> None:
+        """Pay money in, or out where it is negative."""
+        self._earn("TRANSFER", "", amount)
+
+    def _earn(self, kind: str, symbol: str, amount: Decimal) -> None:
+        self.wallet += amount
+        self.incomes.append(Income(len(self.incomes) + 1, kind, symbol, amount, _now_ms()))
 
     def _touched(self, order: Placed, price: Decimal) -> bool:
         if order.kind is Kind.LIMIT:
@@ -202,22 +234,22 @@ class Account:
         order.average = rules.rounded(price * (1 + order.side * spread)) or rules.tick
         order.executed = quantity
         fee = FEE * order.average * quantity
-        self._book(held, order.side * quantity, order.average)
-        self.wallet -= fee
+        self._book(order.symbol, held, order.side * quantity, order.average)
+        self._earn("COMMISSION", order.symbol, -fee)
         self._end(order, "FINISHED" if order.conditional else "FILLED")
         held.updated_ms = order.updated_ms
         self.fills.append(
             Fill(order.client_id, order.symbol, order.side, quantity, order.average, fee)
         )
 
-    def _book(self, held: Held, change: Decimal, price: Decimal) -> None:
+    def _book(self, symbol: str, held: Held, change: Decimal, price: Decimal) -> None:
         after = held.amount + change
         if held.amount * change >= 0:
             held.entry = (abs(held.amount) * held.entry + abs(change) * price) / abs(after)
         else:
             sign = 1 if held.amount > 0 else -1
             closed = min(abs(change), abs(held.amount))
-            self.wallet += sign * closed * (price - held.entry)
+            self._earn("REALIZED_PNL", symbol, sign * closed * (price - held.entry))
             if abs(change) > abs(held.amount):
                 held.entry = price
         held.amount = after
@@ -225,4 +257,8 @@ class Account:
             held.entry = Decimal(0)
 
     def _end(self, order: Placed, status: str) -> None:
-        order.status, order.updated_ms = status, time.time_ns() // 1_000_000
+        order.status, order.updated_ms = status, _now_ms()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

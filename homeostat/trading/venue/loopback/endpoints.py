@@ -8,59 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from homeostat.clock import new_id
 from homeostat.trading.venue.loopback import refusals, wire
-from homeostat.trading.venue.loopback.account import MOST_LEVERAGE, Account, Kind, Placed
+from homeostat.trading.venue.loopback.account import MOST_LEVERAGE, Kind, Placed
+from homeostat.trading.venue.loopback.floor import Floor, Params, number
 from homeostat.trading.venue.loopback.limits import WEIGHT_LIMIT
-from homeostat.trading.venue.loopback.prices import MOST_CANDLES, Listed, Prices
+from homeostat.trading.venue.loopback.prices import MOST_CANDLES
 from homeostat.trading.venue.loopback.refusals import RefusedError
-
-Params = Mapping[str, str]
-
-
-@dataclass
-class Floor:
-    """What the paths work on: the account, the prices, and the next order's number."""
-
-    account: Account
-    prices: Prices
-    orders: int = 0
-
-    @property
-    def listing(self) -> Mapping[str, Listed]:
-        """The symbols that are listed."""
-        return self.account.listing
-
-    def listed(self, params: Params) -> Listed:
-        """Return the symbol that is asked about; raises RefusedError."""
-        symbol = params.get("symbol")
-        if not symbol:
-            raise RefusedError(refusals.missing("symbol"))
-        if symbol not in self.listing:
-            raise RefusedError(refusals.UNKNOWN_SYMBOL)
-        return self.listing[symbol]
-
-    def one_or_all(
-        self, params: Params, write: Callable[[Listed, Decimal], wire.Json]
-    ) -> wire.Json | list[wire.Json]:
-        """Write the symbol that is asked about, or all of them where none is named."""
-        now = self.prices.now()
-        if params.get("symbol"):
-            one = self.listed(params)
-            return write(one, now[one.symbol])
-        return [write(one, now[one.symbol]) for one in self.listing.values() if one.symbol in now]
-
-
-def number(params: Params, name: str, usual: str | None = None) -> Decimal:
-    """Return a number field; raises RefusedError where it is missing or none."""
-    given = params.get(name, usual)
-    try:
-        return Decimal(given or "")
-    except InvalidOperation:
-        raise RefusedError(refusals.missing(name)) from None
 
 
 def exchange_info(floor: Floor, params: Params) -> wire.Json:
@@ -131,6 +88,18 @@ def balance(floor: Floor, params: Params) -> list[wire.Json]:
     """Tell the balances."""
     del params
     return [wire.asset(floor.account, _floating(floor))]
+
+
+def incomes(floor: Floor, params: Params) -> list[wire.Json]:
+    """Tell what was paid and received since a moment, oldest first, at most 1,000 lines."""
+    since, most = int(params.get("startTime", 0)), min(int(params.get("limit", 100)), 1000)
+    kind, symbol = params.get("incomeType"), params.get("symbol")
+    found = [
+        wire.income(one)
+        for one in floor.account.incomes
+        if one.at_ms >= since and kind in {None, one.kind} and symbol in {None, one.symbol}
+    ]
+    return found[:most]
 
 
 def set_leverage(floor: Floor, params: Params) -> wire.Json:
@@ -286,6 +255,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     "GET /fapi/v3/account": Endpoint(account, 5),
     "GET /fapi/v3/balance": Endpoint(balance, 5),
     "GET /fapi/v3/positionRisk": Endpoint(positions, 5),
+    "GET /fapi/v1/income": Endpoint(incomes, 30, 30),
     "GET /fapi/v1/leverageBracket": Endpoint(brackets),
     "POST /fapi/v1/leverage": Endpoint(set_leverage),
     "POST /fapi/v1/order": Endpoint(place, 0),

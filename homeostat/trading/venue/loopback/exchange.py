@@ -15,8 +15,9 @@ from urllib.parse import parse_qsl
 from homeostat.trading.market.panel import Instrument
 from homeostat.trading.venue.loopback import refusals, wire
 from homeostat.trading.venue.loopback.account import Account
-from homeostat.trading.venue.loopback.endpoints import ENDPOINTS, Endpoint, Floor
+from homeostat.trading.venue.loopback.endpoints import ENDPOINTS, Endpoint
 from homeostat.trading.venue.loopback.faults import Fault, FaultKind, Script
+from homeostat.trading.venue.loopback.floor import Floor
 from homeostat.trading.venue.loopback.limits import Closed, WeightLimit
 from homeostat.trading.venue.loopback.prices import Prices, listing
 from homeostat.trading.venue.loopback.refusals import Refusal, RefusedError

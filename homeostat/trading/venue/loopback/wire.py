@@ -6,13 +6,12 @@ import time
 from decimal import Decimal
 from typing import Any
 
-from homeostat.trading.venue.loopback.account import Account, Kind, Placed
+from homeostat.trading.venue.loopback.account import FUNDING_MS, Account, Income, Kind, Placed
 from homeostat.trading.venue.loopback.prices import Candle, Listed
 
 Json = dict[str, Any]
 #: What a perpetual contract has for a delivery date.
 NEVER_MS = 4_133_404_800_000
-_FUNDING_MS = 8 * 3600 * 1000
 _DAY_MS = 86_400_000
 
 
@@ -183,23 +182,37 @@ def premium(one: Listed, price: Decimal) -> Json:
         "estimatedSettlePrice": text(price),
         "lastFundingRate": format(one.instrument.funding_rate, ".8f"),
         "interestRate": "0.0001",
-        "nextFundingTime": (now // _FUNDING_MS + 1) * _FUNDING_MS,
+        "nextFundingTime": (now // FUNDING_MS + 1) * FUNDING_MS,
         "time": now,
     }
 
 
 def funding(one: Listed, price: Decimal, count: int) -> list[Json]:
     """Return a symbol's last fundings, as often as asked, oldest first."""
-    last = now_ms() // _FUNDING_MS
+    last = now_ms() // FUNDING_MS
     return [
         {
             "symbol": one.symbol,
             "fundingRate": format(one.instrument.funding_rate, ".8f"),
-            "fundingTime": moment * _FUNDING_MS,
+            "fundingTime": moment * FUNDING_MS,
             "markPrice": text(price),
         }
         for moment in range(last - count + 1, last + 1)
     ]
+
+
+def income(one: Income) -> Json:
+    """Return a line of the account as `/fapi/v1/income` tells of it."""
+    return {
+        "symbol": one.symbol,
+        "incomeType": one.kind,
+        "income": text(one.amount),
+        "asset": "USDT",
+        "info": one.kind,
+        "time": one.at_ms,
+        "tranId": one.id,
+        "tradeId": "",
+    }
 
 
 def book(one: Listed, price: Decimal) -> Json:

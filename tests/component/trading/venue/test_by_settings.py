@@ -19,7 +19,7 @@ from homeostat.errors import SettingsError
 from homeostat.settings import settings
 from homeostat.store import trading as store
 from homeostat.store.database import reading, transaction
-from homeostat.store.jobs import Job
+from homeostat.store.jobs import Job, JobState
 from homeostat.store.trading import CANARY, PAPER, Directive, Order, SafetyPolicy
 from homeostat.trading import flow, health, venue
 from homeostat.trading.flow.reconcile import reconcile
@@ -227,3 +227,29 @@ def test_keys_are_kept_encrypted_and_looked_up_by_name(
 def test_paper_needs_no_venue() -> None:
     assert not settings().trades_outside
     assert SetPrices({"BTCUSDT": 1.0}).now()["BTCUSDT"] == 1
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_start_asks_for_a_reconciliation_before_the_first_tick() -> None:
+    from tasks import boot
+    from tasks import venue as tasks
+
+    boot.reconcile_first(boot.boot_all)
+    with reading() as session:
+        (job,) = session.scalars(select(Job).where(Job.task == "trade.reconcile"))
+        assert (job.queue, job.priority, job.state) == ("trade", 9, JobState.PENDING)
+    found = tasks.reconcile(job_id=job.id)
+    assert found is not None
+    assert found["waiting"] == ""
+    with reading() as session:
+        assert session.get_one(Job, job.id).state == JobState.DONE
+    assert tasks.reconcile(job_id=job.id) is None
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_start_on_paper_asks_for_none() -> None:
+    from tasks import boot
+
+    boot.reconcile_first(boot.boot_all)
+    with reading() as session:
+        assert session.scalars(select(Job)).all() == []
