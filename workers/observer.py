@@ -23,6 +23,7 @@ from celery.utils.nodenames import host_format
 from redis import RedisError
 
 from homeostat.errors import HomeostatError
+from homeostat.incidents import spool
 from homeostat.incidents.failure import Failure, Source
 from homeostat.settings import Settings, settings
 from homeostat.store.redis import client
@@ -200,8 +201,9 @@ class Observer:
             source=Source.WORKER,
             component=process.component,
         )
-        # A silence that the store could not take in now is not reported later, when it is over.
-        self._report(failure, sighting=f"{self._stack}:{process.name}:gap:{time.monotonic():.0f}")
+        sighting = f"{self._stack}:{process.name}:gap:{time.monotonic():.0f}"
+        if not self._report(failure, sighting=sighting):
+            spool.keep(failure, sighting=sighting)
 
 
 def watch_events(observer: Observer) -> None:

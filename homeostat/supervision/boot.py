@@ -17,8 +17,10 @@ from functools import partial
 from graphlib import CycleError, TopologicalSorter
 
 from homeostat import registry
+from homeostat.clock import new_id
 from homeostat.component import Component, ComponentSpec, Evidence, State, Stopwatch, Wing
 from homeostat.errors import HomeostatError
+from homeostat.incidents import spool
 from homeostat.incidents.failure import Failure, Severity, Source
 from homeostat.incidents.recognition import report as report_incident
 from homeostat.registry import LoadFailure
@@ -219,15 +221,19 @@ class _Workflow:
     ) -> BootRow:
         """Record the failed boot, open its incident, ask for its analysis, and return its row."""
         incident = None
+        failure = Failure.from_exception(error, source=Source.BOOT, component=name)
+        sighting = f"boot:{name}:{new_id()}"
         try:
             with database.transaction() as session:
                 record_failure(session, name, tick(name, session), said(error))
-                failure = Failure.from_exception(error, source=Source.BOOT, component=name)
-                incident = report_incident(session, failure, severity=Severity.CRITICAL).id
+                incident = report_incident(
+                    session, failure, severity=Severity.CRITICAL, sighting=sighting
+                ).id
             self._send(session.info.get("jobs_to_send", ()))
         except Exception:
             # The row still says that it failed; no boot ends because a record cannot be made.
-            log.exception("The failed boot of %s could not be recorded", name)
+            log.exception("The failed boot of %s is kept for later", name)
+            spool.keep(failure, severity=Severity.CRITICAL, sighting=sighting)
         return BootRow(
             name=name,
             tier=tier,

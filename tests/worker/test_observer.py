@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
+from celery.utils.nodenames import host_format
 
+from homeostat.incidents import spool
 from homeostat.settings import settings
 from homeostat.supervision import poison
 from homeostat.supervision.processes import ProcessControlError
@@ -387,6 +389,20 @@ def test_a_silence_is_told_once_and_a_goodbye_is_no_silence(
     witness.take_in(event("worker-heartbeat"))
     now[0] += GAP_S + 1
     assert list(witness.new_gaps()) == ["main@here"]
+
+
+def test_a_silence_that_the_store_could_not_take_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    watching = Observer(settings(), Reports(away=1))
+    now = [time.monotonic()]
+    monkeypatch.setattr("workers.witness.time.monotonic", lambda: now[0])
+    watching.witness.take_in(event("worker-heartbeat", host_format(f"{control.MAIN}@%h")))
+    now[0] += GAP_S + 1
+    watching.tick()
+    watching.tick()
+    (line,) = spool.path().read_text().splitlines()
+    kept = json.loads(line)
+    assert (kept["type"], kept["component"]) == ("HeartbeatGapError", "workers.main")
+    assert ":gap:" in kept["id"]
 
 
 def test_the_observers_own_blindness_is_nobodys_silence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -22,6 +23,7 @@ from homeostat.component import (
     Wing,
 )  # fmt: skip
 from homeostat.errors import StoreUnavailableError
+from homeostat.incidents import spool
 from homeostat.registry import LoadFailure
 from homeostat.settings import settings
 from homeostat.store import checks, database
@@ -30,6 +32,7 @@ from homeostat.store.incidents import Incident
 from homeostat.supervision import boot as boot_module
 from homeostat.supervision.boot import boot
 from homeostat.supervision.boot_report import BootReport, BootRow
+from tests.conftest import forget_settings
 
 Verb = Callable[[Component, Session], Evidence]
 
@@ -112,6 +115,28 @@ def test_a_part_that_fails_becomes_an_incident_its_dependants_are_degraded_the_r
         assert (incident.component, incident.source) == ("kernels.base", "boot")
         assert incident.id == found["base"].incident
         assert checks.leases(session)["kernels.other"].worked_at is not None
+
+
+def test_a_boot_that_fails_while_the_store_is_away_is_an_incident_when_it_is_back(
+    house: Callable[..., BootReport], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    database.migrate()
+    store = settings().database
+
+    def store_goes(component: Component, session: Session) -> Evidence:
+        monkeypatch.setenv("HOMEOSTAT_DATABASE_URL", f"sqlite:///{tmp_path}/no such folder/x")
+        forget_settings()
+        return broken(component, session)
+
+    (row,) = house(part("base", probe=store_goes)).components
+    assert (row.state, row.incident) == (State.FAILED, None)
+    monkeypatch.setenv("HOMEOSTAT_DATABASE_URL", store)
+    forget_settings()
+    assert spool.take_in(database.transaction) == 1
+    with database.reading() as session:
+        (incident,) = session.scalars(select(Incident)).all()
+    assert (incident.component, incident.source) == ("kernels.base", "boot")
+    assert incident.occurrences == 1
 
 
 def test_a_child_that_fails_because_its_need_failed_is_no_incident_of_its_own(

@@ -112,9 +112,9 @@ def test_the_beginning_of_a_known_value_on_which_a_text_was_cut_is_removed(
 
 def test_a_secret_is_known_by_what_stands_beside_it() -> None:
     document: Any = {
-        "command": ["psql", "--password", SECRET, "-h", "db"],
-        "headers": [["b'X-Api-Key' (9 bytes)", "b'x-api-key' (9 bytes)", SECRET]],
-        "key": ["-----BEGIN EC PRIVATE KEY-----", SECRET, "-----END EC PRIVATE KEY-----"],
+        "command": ["psql", "--password", f"{SECRET}-1", "-h", "db"],
+        "headers": [["b'X-Api-Key' (9 bytes)", "b'x-api-key' (9 bytes)", f"{SECRET}-2"]],
+        "key": ["-----BEGIN EC PRIVATE KEY-----", f"{SECRET}-3", "-----END EC PRIVATE KEY-----"],
         "login": {"Authorization": f"Basic {base64.b64encode(b'ann:deep-value-3').decode()}"},
         "decoded": "ann:deep-value-3",
         "words": ["secret", "agents", "abroad"],
