@@ -212,9 +212,14 @@ def test_a_spoken_question_gets_a_spoken_answer(voice: VoiceConversation) -> Non
 def test_what_was_begun_early_is_heard_once_and_only_if_it_was_just_now(
     voice: VoiceConversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard = []
+    heard: list[bytes] = []
+
+    def hear(sound: bytes) -> str:
+        heard.append(sound)
+        return sound.decode()
+
     monkeypatch.setattr(speech, "say", lambda words: words.encode())
-    monkeypatch.setattr(speech, "hear", lambda sound: heard.append(sound) or sound.decode())
+    monkeypatch.setattr(speech, "hear", hear)
     with transaction() as session:
         for early, spoken in ((True, 1), (False, 2), (True, 3)):
             if early:
