@@ -11,6 +11,7 @@ than messages, which makes a stream of logs cheap.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 
 #: Only the beginning of a message says what happened.
@@ -36,7 +37,7 @@ _UNIT = (
     r"(?:ns|us|µs|μs|ms|msec|msecs|s|sec|secs|m|min|mins|h|hr|hrs|d"
     r"|nanoseconds?|microseconds?|milliseconds?|seconds?|minutes?|hours?|days?|weeks?)"
 )
-_NUMBER = r"[-+]?(?:\d[\d_]*(?:[.,]\d+)*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?)"
+_NUMBER = r"[-+]?(?:\d[\d_]*+(?:[.,]\d++)*(?:[eE][-+]?\d++)?|\.\d++(?:[eE][-+]?\d++)?)"
 _IPV4 = r"\d{1,3}(?:\.\d{1,3}){3}"
 _IPV6 = r"(?:(?:[0-9a-f]{0,4}:){2,8}(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]{1,4})|(?:[0-9a-f]{1,4}:)*:)"
 _TLD = (
@@ -79,7 +80,7 @@ _WORD_MASKS: tuple[tuple[str, str], ...] = (
         r"|(?<![0-9a-z])(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{7,}(?![0-9a-z])"
         r"|(?<![0-9a-z:])[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}(?![0-9a-z:])"),
     ),
-    ("DURATION", rf"(?<![\w.]){_NUMBER}{_UNIT}(?![\w])|(?<![\w.])(?:\d+[dhms]){{2,}}(?![\w])"),
+    ("DURATION", rf"(?<![\w.]){_NUMBER}{_UNIT}(?![\w])|(?<![\w.])(?:\d++[dhms]){{2,}}(?![\w])"),
     ("SIZE", rf"(?<![\w.]){_NUMBER}(?:[kmgtp]i?b|bytes?)(?!\w)"),
     # Letters and digits in turn, twice at least: an identifier such as `a1b2c3`.
     ("ID", r"(?<![0-9a-z])(?=[a-z]*\d+[a-z]+\d+[a-z]|[a-z]+\d+[a-z]+\d)[0-9a-z]{6,}(?![0-9a-z])"),
@@ -88,17 +89,31 @@ _WORD_MASKS: tuple[tuple[str, str], ...] = (
 _WORD = re.compile(
     "|".join(f"(?P<{name}>{pattern})" for name, pattern in _WORD_MASKS), re.IGNORECASE
 )
-_JOINED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), replacement)
-    for pattern, replacement in (
-        (rf"(?:\b{_DAY},? )?\b{_MONTH} <NUM>,?(?: <NUM>)?(?: <DATE>)?(?: <NUM>)?", "<DATE>"),
-        (rf"(?:\b{_DAY},? )?<NUM> {_MONTH},?(?: <NUM>)?(?: <DATE>)?", "<DATE>"),
-        (r"<DATE>[ ,T]*<DATE>(?: ?(?:[AP]M|UTC|GMT|Z)\b)?(?: ?[+-]?<NUM>)?", "<DATE>"),
-        (rf"(?:[<>~] ?)?<NUM> {_UNIT}(?!\w)", "<DURATION>"),
-        (r"<NUM> (?:bytes?|[KMGTP]i?B|B)(?!\w)", "<SIZE>"),
-        (r"<SIZE> ?\(<SIZE>\)", "<SIZE>"),
-        (r"<DURATION>(?:[ ,]+(?:and )?<DURATION>)+", "<DURATION>"),
-        (r"(<[A-Z]+>)(?:[,;:]? ?\1)+", r"\1"),
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_AMOUNT = re.compile(rf"<NUM> {_UNIT}(?!\w)", re.IGNORECASE)
+
+
+def _names_month(text: str) -> bool:
+    folded = text.casefold()
+    return "<num>" in folded and any(month in folded for month in _MONTHS)
+
+
+#: What the words together say, each behind the cheap test, if any, without which it cannot match.
+_JOINED: tuple[tuple[Callable[[str], object] | None, re.Pattern[str], str], ...] = tuple(
+    (needs, re.compile(pattern, re.IGNORECASE), replacement)
+    for needs, pattern, replacement in (
+        (
+            _names_month,
+            rf"(?:\b{_DAY},? )?\b{_MONTH} <NUM>,?(?: <NUM>)?(?: <DATE>)?(?: <NUM>)?",
+            "<DATE>",
+        ),
+        (_names_month, rf"(?:\b{_DAY},? )?<NUM> {_MONTH},?(?: <NUM>)?(?: <DATE>)?", "<DATE>"),
+        (None, r"<DATE>[ ,T]*<DATE>(?: ?(?:[AP]M|UTC|GMT|Z)\b)?(?: ?[+-]?<NUM>)?", "<DATE>"),
+        (_AMOUNT.search, rf"(?:[<>~] ?)?<NUM> {_UNIT}(?!\w)", "<DURATION>"),
+        (None, r"<NUM> (?:bytes?|[KMGTP]i?B|B)(?!\w)", "<SIZE>"),
+        (None, r"<SIZE> ?\(<SIZE>\)", "<SIZE>"),
+        (None, r"<DURATION>(?:[ ,]+(?:and )?<DURATION>)+", "<DURATION>"),
+        (None, r"(<[A-Z]+>)(?:[,;:]? ?\1)+", r"\1"),
     )
 )
 
@@ -150,8 +165,9 @@ def template_of(message: str) -> str:
         text = _QUOTED.sub(_mask_quoted, text)
     text = " ".join(_folded(list(map(_masked_word, text.split()))))
     if "<" in text:
-        for pattern, replacement in _JOINED:
-            text = pattern.sub(replacement, text)
+        for needs, pattern, replacement in _JOINED:
+            if needs is None or needs(text):
+                text = pattern.sub(replacement, text)
     return text[:LONGEST_TEMPLATE]
 
 
