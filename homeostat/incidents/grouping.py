@@ -27,14 +27,18 @@ _DEVICE = re.compile(r"[a-z]{2,6}<NUM>\Z")
 _BOOLEAN = re.compile(r"(?<![A-Za-z])(?:true|false)(?![A-Za-z])", re.IGNORECASE)
 #: What a value is called is part of the sentence, too: `uid=0`, `status: 3`.
 _CALLED = re.compile(r"[^A-Za-z<]*([A-Za-z][A-Za-z_-]*)(?:\[[^\]]*\])?[=:]")
-#: `Waiting:12` is a count, which looks like a host and its port.
-_COUNT = re.compile(r"(?<![\w.@/-])([A-Za-z_]+):(?=\d{1,3}(?![\w:.-]))")
-#: A word in capitals names a state or a kind (GET, SCREEN_ON), also within another word.
-_CAPITALS = re.compile(r"(?<![<\w])[A-Z][A-Z_]{2,}(?![\w>])")
+#: `Waiting:12` is a count, which looks like a host and its port; `index:-1` is one, too.
+_COUNT = re.compile(r"(?<![\w.@/-])([A-Za-z_]+):(?=-?\d{1,3}(?:\.\d+)?(?![\w:.-]))")
+#: A word in capitals names a state or a kind (GET, SCREEN_ON), also within another word. Joined by
+#: a hyphen, before more of a dotted name, or between digits, it is part of the name of a thing
+#: (`RACK-7B2`, `Tools-RDP-Core~31`, `BUS0.BRIDGE.PORT`), so a value.
+_CAPITALS = re.compile(r"(?<![<\w>-])[A-Z][A-Z_]{2,}(?![\w>-]|\.\w|<[A-Z]+>\.?\w)")
 _EDGES = ",.:;!?()[]{}\"'`*="
 #: A name stands behind what it is the name of, or before where it came from.
 _NAMED = re.compile(r"(?i)\b((?:for )?(?:invalid )?user|account) [A-Za-z][\w.@-]*")
 _CALLER = re.compile(r"(?i)\bfor [a-z][\w.@-]* (?=from <)")
+#: An empty name leaves two spaces: `Invalid user  from 10.0.0.7`.
+_NAMELESS = re.compile(r"(?i)\b(user|account)  (?=\S)")
 #: A place in a sentence that so many words have stood in takes values, whatever they look like.
 MANY = 8
 #: To join two incidents takes more: nearly all words alike, because merging hides one of them.
@@ -63,6 +67,8 @@ class Miner:
 
     def add(self, message: str) -> int:
         """Return the group's number; a new one where the message is like none before."""
+        if "  " in message:
+            message = _NAMELESS.sub(r"\1 <NAME> ", message)
         return self.add_masked(template_of(_COUNT.sub(r"\1=", message)))
 
     def add_masked(self, template: str) -> int:
