@@ -80,8 +80,8 @@ def restored_schema(content: JsonValue, scratch: Path) -> JsonValue:
     if not isinstance(content, dict):
         return None
     if not settings().database.startswith("sqlite"):
-        words = {name: str(one) for name, one in content.items()}
-        return dict(postgresql_schema.made_anew(database.engine(), words))
+        tables = {name: str(one) for name, one in content.items()}
+        return dict(postgresql_schema.made_anew(database.engine(), tables))
     engine = create_engine(f"sqlite:///{scratch / 'schema.sqlite3'}")
     # Tables before what stands on them.
     words = sorted((str(one) for one in content.values()), key=lambda one: "TABLE" not in one[:22])
