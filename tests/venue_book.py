@@ -11,7 +11,7 @@ from homeostat.store import trading as store
 from homeostat.store.database import reading, transaction
 from homeostat.store.trading import PAPER, Order, Position, client_order_id
 from homeostat.trading.market.panel import Instrument
-from homeostat.trading.venue import intent
+from homeostat.trading.venue import Wanted, intent
 
 COIN = Instrument("BTCUSDT", base="BTC")
 DECISION = "cycle-1.BTCUSDT"
@@ -25,17 +25,8 @@ def want_entry(quantity: float = 0.01) -> str:
     """Write an entry and its position as the flow does, in one transaction."""
     with transaction() as session:
         store.book_of(session, PAPER)
-        order = intent.send(
-            session,
-            None,
-            decision=DECISION,
-            book=PAPER,
-            instrument=COIN,
-            kind="ENTRY",
-            side=1,
-            quantity=quantity,
-            price=60_000.0,
-        )
+        wanted = Wanted(DECISION, PAPER, COIN, "ENTRY", 1, quantity, 60_000.0)
+        order = intent.send(session, None, wanted)
         position = Position(
             decision_id=DECISION,
             book=PAPER,

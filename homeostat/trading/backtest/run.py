@@ -31,6 +31,7 @@ from homeostat.trading.backtest.result import Result, Trade
 from homeostat.trading.backtest.stretches import stretches
 from homeostat.trading.dynamic_tpsl import Policy, tiered_arrays
 from homeostat.trading.flow import LOOKBACK, entries, exits, opening
+from homeostat.trading.flow.floor import Floor
 from homeostat.trading.flow.ground import Ground
 from homeostat.trading.flow.parties import Parties
 from homeostat.trading.market import candles
@@ -164,7 +165,7 @@ class _Run:
             ground = Ground(
                 at, frozenset(), PolicyHead("", _EVER, "ALLOW_ALL"), self.directive, universe
             )
-            self._exits(exits.Floor(self.session, panel, listed, self.parties, ground))
+            self._exits(Floor(self.session, panel, listed, self.parties, ground))
             if end < last and self._has_room(panel):
                 self._entries(panel, ground, listed)
         for position in store.open_positions(self.session, BOOK):
@@ -191,7 +192,7 @@ class _Run:
             supervisor = cast("ModelSupervisor", registry.find("trading.model_supervisor"))
             supervisor.judge(self.session, record)
 
-    def _exits(self, floor: exits.Floor) -> None:
+    def _exits(self, floor: Floor) -> None:
         if not self.held:
             return
         # What a minute marks need not be written before the next one is read: half the time.

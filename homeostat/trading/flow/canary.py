@@ -38,6 +38,7 @@ from homeostat.store.trading import (
 from homeostat.trading import signals as agents
 from homeostat.trading.flow import entries, exits
 from homeostat.trading.flow.batch import Batch
+from homeostat.trading.flow.floor import Floor
 from homeostat.trading.flow.ground import Ground
 from homeostat.trading.flow.journal import journal
 from homeostat.trading.flow.opening import Desk, open_trades
@@ -149,6 +150,10 @@ def _leave(at: datetime) -> Ground:
         allow_new_trades=True,
         reduce_global_risk=False,
         min_confidence=0.65,
+        scale_position_sizes=1.0,
+        max_positions=8,
+        max_leverage=20.0,
+        max_concentration=0.30,
     )
     return Ground(at, frozenset(), PolicyHead("canary", until, "ALLOW_ALL"), directive)
 
@@ -191,7 +196,7 @@ def _trade(session: Session, run: str, parties: Parties, at: datetime) -> str:
     )
     for end in range(_BEFORE + 1, _BEFORE + _AFTER + 1):
         window = whole.window(end - 121, end)
-        exits.manage(exits.Floor(session, window, listed, parties, ground), CANARY)
+        exits.manage(Floor(session, window, listed, parties, ground), CANARY)
         if not store.open_positions(session, CANARY):
             break
     _leave_nothing_open(session, listed)

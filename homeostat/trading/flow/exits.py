@@ -9,26 +9,32 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any
 
 import numpy as np
 from sqlalchemy.orm import Session
 
 from homeostat.store import trading as store
-from homeostat.store.trading import Position
+from homeostat.store.trading import Order, Position, client_order_id
 from homeostat.trading import venue
 from homeostat.trading.authority import Claim, Ruling, Wants, rule_on
-from homeostat.trading.flow.ground import Ground
-from homeostat.trading.flow.parties import FLOW, Parties
-from homeostat.trading.market.panel import BAR_S, Floats, Instrument, Panel
+from homeostat.trading.flow import additions
+from homeostat.trading.flow.floor import Floor
+from homeostat.trading.flow.parties import Parties
+from homeostat.trading.market.panel import BAR_S, Floats
 from homeostat.trading.market.spread import widths
 from homeostat.trading.venue import Closed
 
+__all__ = ["DEFENCE_R", "Exits", "Floor", "defended", "finish", "manage"]
+
 _PRICES = ("open", "high", "low", "close")
-#: Bars that the trend of a position is read from, and the recent and usual volatility.
-_TREND, _RECENT, _USUAL = 10, 15, 120
+#: Bars that the trend of a position is read from.
+_TREND = 10
 #: What the advice of position intelligence asks for; the rest of it is no demand.
 _PIL_WANTS = {"EXIT": Wants.EXIT, "REDUCE": Wants.REDUCE, "TIGHTEN_SL": Wants.TIGHTEN_SL}
+#: The distance in R from the price to which a stop is tightened, by DEFENSIVE_EXIT or PIL. A stop
+#: that were brought nearer with every bar would soon stand within the noise of one.
+DEFENCE_R = 0.5
+SAFETY_REDUCE = "SAFETY_REDUCE"
 _PAL_WANTS = {"ADD": Wants.ADD, "EXTEND": Wants.EXTEND, "PARTIAL": Wants.PARTIAL}
 
 
@@ -42,17 +48,6 @@ class Exits:
     reduced: int = 0
     overruled: int = 0
     unpriced: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Floor:
-    """What the open positions are managed with."""
-
-    session: Session
-    panel: Panel
-    listed: Mapping[str, Instrument]
-    parties: Parties
-    ground: Ground
 
 
 def manage(floor: Floor, book: str) -> Exits:
@@ -115,19 +110,43 @@ def _act(floor: Floor, position: Position, row: int, spread: float, done: Exits)
 
 
 def _claims(floor: Floor, position: Position, close: Floats) -> Iterator[Claim]:
-    """Yield what each authority wants of the position; the balancer is asked before an add."""
+    """Yield what each authority wants of the position and has not got yet.
+
+    Who has what he wants is heard no more: a stop that is tight, or a half that was taken, would
+    otherwise overrule the exits of all below for as long as the policy holds.
+    """
     symbol = position.symbol
-    yield from floor.ground.claims(symbol)
+    for claim in floor.ground.claims(symbol):
+        if not _has(floor, position, claim):
+            yield claim
     wants = _PIL_WANTS.get(position.advice)
-    # A loser is halved once; what is left of it runs to its stop or its time.
-    halved = wants is Wants.REDUCE and position.quantity <= position.first_quantity / 2
-    if wants is not None and not halved:
-        yield Claim("PIL", symbol, wants, position.label)
+    if wants is not None:
+        claim = Claim("PIL", symbol, wants, position.label)
+        if not _has(floor, position, claim):
+            yield claim
     if position.label == "WINNER":
-        proposal = _propose(position, close, floor.parties, floor.ground.mode)
+        proposal = additions.propose(position, close, floor.parties, floor.ground.mode)
         move = _PAL_WANTS.get(str(proposal.move)) if proposal is not None else None
         if move is not None and not (move is Wants.PARTIAL and position.partial_taken):
             yield Claim("PAL", symbol, move, f"score {proposal.score:.0f}", proposal)
+
+
+def _has(floor: Floor, position: Position, claim: Claim) -> bool:
+    """Return whether the position is already as the claim wants it."""
+    if claim.wants is Wants.TIGHTEN_SL:
+        return position.side * (defended(position) - position.stop) <= 0
+    if claim.wants is not Wants.REDUCE:
+        return False
+    if claim.authority == "PIL":
+        # A loser is halved once; what is left of it runs to its stop or its time.
+        return position.quantity <= position.first_quantity / 2
+    known = floor.session.get(Order, client_order_id(position.decision_id, SAFETY_REDUCE))
+    return known is not None and known.state != "REJECTED"
+
+
+def defended(position: Position) -> float:
+    """Return the stop that a tightening asks for: `DEFENCE_R` from the present price."""
+    return position.mark - position.side * DEFENCE_R * position.risk_per_unit
 
 
 def _carry_out(floor: Floor, position: Position, ruling: Ruling, done: Exits) -> Closed | None:
@@ -140,95 +159,20 @@ def _carry_out(floor: Floor, position: Position, ruling: Ruling, done: Exits) ->
         return venue.close(session, position, price, rule, instrument)
     if claim.wants is Wants.REDUCE:
         before = position.quantity
-        kind = "REDUCE" if claim.authority == "PIL" else "SAFETY_REDUCE"
+        kind = "REDUCE" if claim.authority == "PIL" else SAFETY_REDUCE
         venue.reduce(session, position, before / 2, price, instrument, kind)
         done.reduced += position.quantity < before
     elif claim.wants is Wants.TIGHTEN_SL:
-        venue.move_stop(session, position, (position.stop + price) / 2)
+        venue.move_stop(session, position, defended(position))
     elif claim.wants is Wants.PARTIAL:
         venue.reduce(session, position, claim.detail.quantity, price, instrument, "PARTIAL")
         position.partial_taken = True
         done.reduced += 1
     elif claim.wants is Wants.ADD:
-        done.adds += add(session, position, claim.detail, price, instrument, floor.parties)
+        done.adds += additions.add(floor, position, claim.detail, instrument)
     elif claim.wants is Wants.EXTEND:
         position.advice = "EXTEND_HOLD"
     return None
-
-
-def _propose(position: Position, close: Floats, parties: Parties, mode: str) -> Any:
-    """Ask PAL about a winner; its answer has `move`, `quantity` and `stop`."""
-    from homeostat.trading.profit_amplification import Sight, Volatility
-
-    price = position.mark
-    steps = np.diff(np.log(close[-_USUAL:]))
-    usual = float(np.nanstd(steps)) or 1e-12
-    wild = float(np.nanstd(steps[-_RECENT:])) / usual
-    volatility = (
-        Volatility.LOW if wild < 0.7 else Volatility.HIGH if wild > 1.5 else Volatility.NORMAL
-    )
-    r = position.side * (price - position.entry) / position.risk_per_unit
-    recent = position.side * np.diff(close[-_TREND - 1 :])
-    sight = Sight(
-        r=r,
-        trend=float((recent > 0).mean()) if len(recent) else 0.0,
-        rank=100 * (1 - position.confidence),
-        volatility=volatility,
-        drawdown=1 - r / position.peak_r if position.peak_r > 0 else 0.0,
-    )
-    return parties.consult(
-        "trading.profit_amplification", lambda pal: pal.analyse(position, price, sight, mode)
-    )
-
-
-def add(
-    session: Session,
-    position: Position,
-    proposal: Any,
-    price: float,
-    instrument: Instrument,
-    parties: Parties,
-) -> bool:
-    """Add to a winner, if the balancer has room and governance allows it."""
-    if not venue.takes_adds(position.book):
-        return False
-    quantity, stop = float(proposal.quantity), float(proposal.stop)
-    first_risk = position.first_quantity * position.risk_per_unit
-    code = parties.ask(
-        "trading.portfolio_balancer",
-        lambda pba: pba.add(session, position, first_risk, quantity * price),
-    )
-    if code is None or code:
-        return False
-    decision = parties.ask(
-        "kernels.governance",
-        lambda one: one.decide(
-            session, action="trade.add", risk="medium", actor=FLOW, subject=position.decision_id
-        ),
-    )
-    if decision is None or not decision.allowed:
-        return False
-    order = venue.send(
-        session,
-        position,
-        decision=position.decision_id,
-        book=position.book,
-        instrument=instrument,
-        kind=f"ADD{position.adds + 1}",
-        side=position.side,
-        quantity=quantity,
-        price=price,
-    )
-    if order.state != "FILLED" or order.price is None:
-        return False
-    whole = position.quantity + order.quantity
-    position.entry = (position.quantity * position.entry + order.quantity * order.price) / whole
-    position.quantity, position.adds = whole, position.adds + 1
-    position.costs += order.fee
-    store.book_of(session, position.book).equity -= order.fee
-    venue.move_stop(session, position, stop)
-    venue.rest(session, position, "STOP", position.stop)
-    return True
 
 
 def finish(session: Session, closed: Closed, parties: Parties) -> None:

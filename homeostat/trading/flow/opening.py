@@ -140,17 +140,9 @@ def _open_one(batch: Batch, desk: Desk, row: int, decision: str) -> str:
     if not allowed.allowed:
         return "GOVERNANCE_REFUSED"
     side, price = int(batch.signals.side[row]), float(batch.panel.close[row, -1])
-    order = venue.send(
-        session,
-        None,
-        decision=decision,
-        book=desk.book,
-        instrument=desk.listed[symbol],
-        kind="ENTRY",
-        side=side,
-        quantity=float(batch.size[row]),
-        price=price,
-    )
+    quantity = float(batch.size[row])
+    wanted = venue.Wanted(decision, desk.book, desk.listed[symbol], "ENTRY", side, quantity, price)
+    order = venue.send(session, None, wanted)
     if order.state not in venue.ACCEPTED or order.price is None:
         return "ORDER_REJECTED"
     position = _position(batch, desk, row, decision, order.price, order.quantity, order.fee)

@@ -7,7 +7,9 @@ each sees what those before it were given. Exposures are shares of equity.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy import bindparam, func, insert, select
@@ -32,6 +34,7 @@ from homeostat.trading.portfolio_balancer.moves import Moves, clusters
 
 __all__ = [
     "Candidate",
+    "Growth",
     "Held",
     "Limits",
     "Moves",
@@ -50,6 +53,15 @@ _TABLE = Reservation.__table__.c
 _IN_BOOK = select(
     _TABLE.decision_id, _TABLE.symbol, _TABLE.side, _TABLE.risk, _TABLE.notional, _TABLE.cluster
 ).where(_TABLE.state == HELD, _TABLE.book == bindparam("book"))
+
+
+class Growth(NamedTuple):
+    """Whether a reservation may grow (`code` is empty), and what was reserved before it did."""
+
+    code: str
+    risk: float = 0.0
+    notional: float = 0.0
+    margin: float = 0.0
 
 
 class PortfolioBalancer(Component):
@@ -97,11 +109,22 @@ class PortfolioBalancer(Component):
         held = Held(equity, session.execute(_IN_BOOK, {"book": book}).all())
         return shut(held, limits), held
 
-    def add(self, session: Session, position: Position, risk: float, notional: float) -> str:
-        """Ask for room to add to a position; returns the code that denies it, or an empty text.
+    def add(
+        self,
+        session: Session,
+        position: Position,
+        risk: float,
+        notional: float,
+        limits: Limits | None = None,
+        moves: Moves | None = None,
+    ) -> Growth:
+        """Ask for room to add `notional` to a position, whose whole risk is then `risk`.
 
-        The position's own reservation grows: its symbol is open by intent.
+        The position's own reservation grows, and what it becomes has to pass every rule of an
+        entry of that size: its symbol is open by intent, everything else counts. What the answer
+        holds is given to `withdraw` where the order is not filled.
         """
+        bounds = limits or Limits()
         row = store.book_of(session, position.book, lock=True)
         statement = select(Reservation).where(
             Reservation.book == position.book, Reservation.state == HELD
@@ -109,17 +132,27 @@ class PortfolioBalancer(Component):
         rows = list(session.scalars(statement))
         own = next((one for one in rows if one.decision_id == position.decision_id), None)
         if own is None:
-            return "CRITICAL_VIOLATIONS"
-        others = Held(row.equity, [one for one in rows if one is not own])
+            return Growth("CRITICAL_VIOLATIONS")
+        before = Growth("", own.risk, own.notional, own.margin)
+        if shut(Held(row.equity, rows), replace(bounds, positions=len(rows) + 1)):
+            return before._replace(code="CRITICAL_VIOLATIONS")
+        others = Held(row.equity, [one for one in rows if one is not own], moves)
         whole = Candidate(
             own.decision_id, own.symbol, own.side, risk, own.notional + notional, own.cluster
         )
-        code = deny_code(whole, others, Limits())
+        code = deny_code(whole, others, bounds)
         if not code:
-            own.risk, own.notional = risk, own.notional + notional
-            own.margin = own.notional / Limits().leverage
+            own.risk, own.notional = risk, whole.notional
+            own.margin = whole.notional / bounds.leverage
             session.flush()
-        return code
+        return before._replace(code=code)
+
+    def withdraw(self, session: Session, decision_id: str, growth: Growth) -> None:
+        """Take back what `add` let a reservation grow by: its order was not filled."""
+        own = session.get(Reservation, decision_id)
+        if own is not None and own.state == HELD and not growth.code:
+            own.risk, own.notional, own.margin = growth.risk, growth.notional, growth.margin
+            session.flush()
 
     def release(self, session: Session, decision_id: str) -> bool:
         """Give a reservation back; False where none is held."""

@@ -5,6 +5,7 @@ what is wanted is written down (`venue.intent`) and carried out after the commit
 (`venue.exchange`).
 """
 
+from homeostat.trading.venue.orders import Wanted
 from homeostat.trading.venue.paper import (
     FUNDING_EVERY,
     HORIZON_BARS,
@@ -39,6 +40,7 @@ __all__ = [
     "Bar",
     "Closed",
     "StopNotRestingError",
+    "Wanted",
     "advance",
     "bar_of",
     "close",

@@ -15,10 +15,12 @@ from homeostat.clock import utcnow
 from homeostat.store import jobs
 from homeostat.store.trading import Order, Position, client_order_id
 from homeostat.trading.market.panel import Instrument
+from homeostat.trading.venue import orders
+from homeostat.trading.venue.orders import Wanted
 from homeostat.trading.venue.paper import HORIZON_BARS, Bar, trailed
 
 #: States of an order whose end is not known yet: wanted, sent, and sent without an answer.
-NEW, SENT, UNKNOWN = "NEW", "SENT", "UNKNOWN"
+NEW, SENT, UNKNOWN = orders.NEW, "SENT", "UNKNOWN"
 UNSETTLED = (NEW, SENT, UNKNOWN)
 QUEUE = "trade"
 #: An entry that has not been sent by then is not sent at all: its price is gone.
@@ -27,51 +29,14 @@ ENTRY_LIFE = timedelta(seconds=90)
 _EXIT_PRIORITY, _ENTRY_PRIORITY = 9, 6
 
 
-def send(
-    session: Session,
-    position: Position | None,
-    *,
-    decision: str,
-    book: str,
-    instrument: Instrument,
-    kind: str,
-    side: int,
-    quantity: float,
-    price: float,
-    reduce_only: bool = False,
-) -> Order:
+def send(session: Session, position: Position | None, wanted: Wanted) -> Order:
     """Want a market order; it comes back NEW, or REJECTED where it need not be tried."""
-    client_id = client_order_id(decision, kind)
-    known = session.get(Order, client_id)
-    if known is not None:
-        if reduce_only and known.state == "REJECTED":
-            # An exit is wanted until there is nothing left to exit from.
-            known.state, known.updated_at = NEW, utcnow()
-        return known
-    order = Order(
-        client_id=client_id,
-        decision_id=decision,
-        book=book,
-        symbol=instrument.symbol,
-        kind=kind,
-        side=side,
-        quantity=quantity
-        if position is None or not reduce_only
-        else min(quantity, position.quantity),
-        # What it is expected to be filled at, until it is.
-        price=price,
-        trigger=None,
-        reduce_only=reduce_only,
-        state=NEW,
-        reason="",
-        created_at=utcnow(),
-        updated_at=utcnow(),
-    )
-    session.add(order)
-    if not reduce_only and quantity * price < instrument.min_notional:
-        order.state, order.reason = "REJECTED", f"below {instrument.min_notional} notional"
-    else:
+    order, fresh = orders.write(session, position, wanted)
+    if fresh:
         want(session, order)
+    elif wanted.reduce_only and order.state == orders.REJECTED and order.quantity > 0:
+        # An exit is wanted until there is nothing left to exit from.
+        order.state, order.updated_at = NEW, utcnow()
     session.flush()
     return order
 
@@ -169,15 +134,4 @@ def reduce(
     kind: str,
 ) -> Order:
     """Want a part of the position taken off."""
-    return send(
-        session,
-        position,
-        decision=position.decision_id,
-        book=position.book,
-        instrument=instrument,
-        kind=kind,
-        side=-position.side,
-        quantity=quantity,
-        price=price,
-        reduce_only=True,
-    )
+    return send(session, position, orders.reducing(position, quantity, price, instrument, kind))

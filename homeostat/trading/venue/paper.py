@@ -19,6 +19,8 @@ from homeostat.errors import HomeostatError
 from homeostat.store import trading as store
 from homeostat.store.trading import Order, Position, client_order_id
 from homeostat.trading.market.panel import BAR_S, Instrument
+from homeostat.trading.venue import orders
+from homeostat.trading.venue.orders import Wanted
 
 #: Taker fee of one side (Binance USDT-margined futures, no rebates).
 TAKER_FEE = 0.0005
@@ -53,58 +55,21 @@ class Closed:
     r: float
 
 
-def send(
-    session: Session,
-    position: Position | None,
-    *,
-    decision: str,
-    book: str,
-    instrument: Instrument,
-    kind: str,
-    side: int,
-    quantity: float,
-    price: float,
-    reduce_only: bool = False,
-) -> Order:
-    """Send a market order and return it, filled or rejected; a repeat returns the first one."""
-    client_id = client_order_id(decision, kind)
-    known = session.get(Order, client_id)
-    if known is not None:
-        return known
-    order = Order(
-        client_id=client_id,
-        decision_id=decision,
-        book=book,
-        symbol=instrument.symbol,
-        kind=kind,
-        side=side,
-        quantity=quantity,
-        trigger=None,
-        reduce_only=reduce_only,
-        state="NEW",
-        price=None,
-        fee=0.0,
-        slippage=0.0,
-        reason="",
-        created_at=utcnow(),
-        updated_at=utcnow(),
-    )
-    session.add(order)
-    if reduce_only:
-        held = position.quantity if position is not None and position.side == -side else 0.0
-        order.quantity = min(quantity, held)
-        if order.quantity <= 0:
-            order.state, order.reason = "REJECTED", "reduce-only with nothing to reduce"
-            return order
-    elif quantity * price < instrument.min_notional:
-        order.state, order.reason = "REJECTED", f"below {instrument.min_notional} notional"
-        return order
-    filled = price * (1 + side * (instrument.half_spread + SLIPPAGE))
-    order.state, order.price = "FILLED", filled
-    order.fee = TAKER_FEE * filled * order.quantity
-    order.slippage = abs(filled - price) * order.quantity
-    session.flush()
-    return order
+def send(session: Session, position: Position | None, wanted: Wanted) -> Order:
+    """Fill a market order and return it, or return it rejected; a repeat returns the first one."""
+    return _fill(session, position, wanted)[0]
+
+
+def _fill(session: Session, position: Position | None, wanted: Wanted) -> tuple[Order, bool]:
+    """Return the order, and whether it was filled just now."""
+    order, fresh = orders.write(session, position, wanted)
+    if fresh:
+        filled = wanted.price * (1 + wanted.side * (wanted.instrument.half_spread + SLIPPAGE))
+        order.state, order.price = "FILLED", filled
+        order.fee = TAKER_FEE * filled * order.quantity
+        order.slippage = abs(filled - wanted.price) * order.quantity
+        session.flush()
+    return order, fresh
 
 
 def rest(session: Session, position: Position, kind: str, trigger: float) -> Order:
@@ -228,22 +193,9 @@ def reduce(
     kind: str,
 ) -> Order:
     """Take part of a position off at about `price` and book what it earned."""
-    known = session.get(Order, client_order_id(position.decision_id, kind))
-    if known is not None:
-        return known
-    order = send(
-        session,
-        position,
-        decision=position.decision_id,
-        book=position.book,
-        instrument=instrument,
-        kind=kind,
-        side=-position.side,
-        quantity=quantity,
-        price=price,
-        reduce_only=True,
-    )
-    if order.state == "FILLED" and order.price is not None:
+    wanted = orders.reducing(position, quantity, price, instrument, kind)
+    order, fresh = _fill(session, position, wanted)
+    if fresh and order.price is not None:
         earned = position.side * (order.price - position.entry) * order.quantity
         position.realised += earned
         position.costs += order.fee

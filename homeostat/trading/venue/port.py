@@ -5,14 +5,13 @@ The canary's book is always paper: a synthetic trade never meets a real venue.
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy.orm import Session
 
 from homeostat.settings import settings
 from homeostat.store.trading import CANARY, Order, Position
 from homeostat.trading.market.panel import Instrument
 from homeostat.trading.venue import intent, paper
+from homeostat.trading.venue.orders import Wanted
 from homeostat.trading.venue.paper import Bar, Closed
 
 
@@ -25,10 +24,10 @@ def takes_adds(book: str) -> bool:
     return not _outside(book)
 
 
-def send(session: Session, position: Position | None, *, book: str, **order: Any) -> Order:
+def send(session: Session, position: Position | None, wanted: Wanted) -> Order:
     """Send a market order; filled or rejected on paper, NEW where it goes outside."""
-    way = intent.send if _outside(book) else paper.send
-    return way(session, position, book=book, **order)
+    way = intent.send if _outside(wanted.book) else paper.send
+    return way(session, position, wanted)
 
 
 def rest(session: Session, position: Position, kind: str, trigger: float) -> Order:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -31,9 +32,10 @@ def session() -> Iterator[Session]:
 
 
 def send(session: Session, position: Position | None, **more: object) -> Order:
-    usual = {"decision": "c.BTC", "book": "paper", "instrument": COIN, "kind": "ENTRY"}
+    usual: dict[str, Any] = {"decision": "c.BTC", "book": "paper", "instrument": COIN}
+    usual["kind"] = "ENTRY"
     usual |= {"side": 1, "quantity": 1.0, "price": 100.0}
-    return venue.send(session, position, **{**usual, **more})  # type: ignore[arg-type]  # a test's short hand
+    return venue.send(session, position, venue.Wanted(**{**usual, **more}))
 
 
 def hold(session: Session, side: int = 1) -> Position:

@@ -1,0 +1,205 @@
+"""Adding to a winner: the rules of an entry hold, and what is not filled is not reserved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from homeostat import registry
+from homeostat.clock import utcnow
+from homeostat.settings import settings
+from homeostat.store import trading
+from homeostat.store.database import transaction
+from homeostat.store.trading import PAPER, Order, Position, Reservation
+from homeostat.trading import flow
+from homeostat.trading.flow import additions
+from homeostat.trading.flow.floor import Floor
+from homeostat.trading.flow.ground import Ground
+from homeostat.trading.flow.parties import Parties
+from homeostat.trading.market import port
+from homeostat.trading.portfolio_balancer import Candidate, Limits, Moves
+from homeostat.trading.profit_amplification import Move, Proposal
+from tests.component.trading.test_flow import opened, permit
+from tests.component.trading.test_portfolio_balancer import wish
+
+#: What the position itself holds: 1,000 of 10,000 at a risk of 100.
+OWN = wish(0, side=1, notional=1_000.0, risk=100.0)
+
+
+def asked(held: list[Candidate], *, notional: float = 500.0, **more: Any) -> str:
+    """Reserve what is held and the position, and return the code of an add to the position."""
+    balancer: Any = registry.find("trading.portfolio_balancer")
+    equity = more.pop("equity", 10_000.0)
+    risk = more.pop("risk", 100.0)
+    free = Limits(positions=99, trade_risk=1, total_risk=9, symbol=9, cluster=9, net=9, gross=9)
+    with transaction() as session:
+        found = balancer.reserve(session, PAPER, [*held, OWN], replace(free, variance=9))
+        assert [one.code for one in found] == [""] * (len(held) + 1)
+        trading.book_of(session, PAPER).equity = equity
+        position = Position(decision_id=OWN.decision_id, book=PAPER, symbol=OWN.symbol, side=1)
+        growth = balancer.add(session, position, risk, notional, **more)
+        own = session.get_one(Reservation, OWN.decision_id)
+        assert (own.notional == 1_000.0 + notional) is (growth.code == "")
+        assert (growth.risk, growth.notional) == (100.0, 1_000.0)
+        return str(growth.code)
+
+
+def others(count: int, **more: Any) -> list[Candidate]:
+    return [wish(number, **more) for number in range(1, count + 1)]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(
+    ("held", "more", "code"),
+    [
+        (others(7), {}, ""),
+        (others(8), {}, "MAX_POSITIONS_REACHED"),
+        (others(7, risk=200.0), {"risk": 100.0}, ""),
+        (others(7, risk=200.0), {"risk": 100.1}, "TOTAL_RISK_EXCEEDED"),
+        ([], {"risk": 200.0}, ""),
+        ([], {"risk": 200.1}, "TOTAL_RISK_EXCEEDED"),
+        (others(7, risk=200.0), {"equity": 9_999.0}, "CRITICAL_VIOLATIONS"),
+        ([], {"notional": 2_000.0}, ""),
+        ([], {"notional": 2_000.1}, "SYMBOL_CONCENTRATION"),
+        (others(1, side=-1, notional=2_500.0, cluster=0), {"notional": 500.0}, ""),
+        (
+            others(1, side=-1, notional=2_500.0, cluster=0),
+            {"notional": 500.1},
+            "CLUSTER_CONCENTRATION",
+        ),
+        (others(3, side=1, notional=2_000.0), {"notional": 1_000.0}, ""),
+        (others(3, side=1, notional=2_000.0), {"notional": 1_000.1}, "NET_EXPOSURE"),
+        ([], {"notional": 500.0, "limits": Limits(gross=0.15)}, ""),
+        ([], {"notional": 500.1, "limits": Limits(gross=0.15)}, "GROSS_EXPOSURE"),
+        ([], {"notional": 500.0, "limits": Limits(leverage=0.15)}, ""),
+        ([], {"notional": 500.1, "limits": Limits(leverage=0.15)}, "INSUFFICIENT_MARGIN"),
+    ],
+)
+def test_an_add_meets_each_code_on_one_side_of_its_limit_only(
+    held: list[Candidate], more: dict[str, Any], code: str
+) -> None:
+    assert asked(held, **more) == code
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(("share", "code"), [(1.001, ""), (0.999, "MARGINAL_VARIANCE")])
+def test_the_enlarged_position_is_weighed_by_what_it_brings_to_the_variance(
+    share: float, code: str
+) -> None:
+    draw = np.random.default_rng(4).standard_normal((2, 240)) * 0.001
+    returns = np.stack([draw[0], draw[0] + 0.2 * draw[1]])
+    covariance = np.cov(returns)
+    whole, other = 1_500.0 / 10_000, 1_000.0 / 10_000
+    added = 60 * (whole**2 * covariance[0, 0] + 2 * whole * other * covariance[0, 1])
+    limits = Limits(cluster=9.0, net=9.0, variance=share * added)
+    moves = Moves(["S0", "S1"], lambda: returns)
+    held = [wish(1, side=1, notional=1_000.0)]
+    assert asked(held, limits=limits, moves=moves) == code
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(("together", "code"), [(True, "CLUSTER_CONCENTRATION"), (False, "")])
+def test_what_an_add_moves_with_is_read_from_the_present_returns(
+    together: bool,  # noqa: FBT001  # either side
+    code: str,
+) -> None:
+    draw = np.random.default_rng(2).standard_normal((2, 240))
+    moves = Moves(["S0", "S1"], lambda: np.stack([draw[0], draw[0] if together else draw[1]]))
+    limits = Limits(cluster=0.2, variance=9.0)
+    assert asked(others(1, notional=1_000.0), limits=limits, moves=moves) == code
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_nothing_is_added_to_what_holds_no_reservation() -> None:
+    balancer: Any = registry.find("trading.portfolio_balancer")
+    stranger = Position(decision_id="c.X", book=PAPER, symbol="X", side=1)
+    with transaction() as session:
+        assert balancer.add(session, stranger, 1.0, 1.0).code == "CRITICAL_VIOLATIONS"
+
+
+class Refuses:
+    """A governance that says no."""
+
+    def decide(self, *_args: object, **_more: object) -> Any:
+        return SimpleNamespace(allowed=False)
+
+
+def floor_of(session: Session, at: datetime, *, governance: Any = None) -> Floor:
+    def find(name: str) -> Any:
+        assumed = governance if name == "kernels.governance" else None
+        return assumed or registry.find(name)
+
+    market = port.market(settings())
+    listed = {one.symbol: one for one in market.instruments}
+    panel = market.panel(at, flow.LOOKBACK)
+    return Floor(session, panel, listed, Parties(session, find), Ground.read(session, at))
+
+
+def small_add(position: Position) -> Proposal:
+    return Proposal(Move.ADD, 80.0, 0.1 * position.quantity, position.stop)
+
+
+def reserved(session: Session, position: Position) -> tuple[float, float, float]:
+    own = session.get_one(Reservation, position.decision_id)
+    return own.risk, own.notional, own.margin
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("least", "governance", "added"),
+    [(5.0, None, True), (1e9, None, False), (5.0, Refuses(), False)],
+    ids=["filled", "rejected", "refused"],
+)
+def test_an_add_that_is_not_filled_leaves_the_reservation_as_it_was(
+    least: float,
+    governance: Any,
+    added: bool,  # noqa: FBT001  # a case of the table above
+) -> None:
+    now = utcnow()
+    with transaction() as session:
+        position = opened(session, now)[0]
+        floor = floor_of(session, now, governance=governance)
+        instrument = replace(floor.listed[position.symbol], min_notional=least)
+        before, quantity = reserved(session, position), position.quantity
+        assert additions.add(floor, position, small_add(position), instrument) is added
+        session.expire_all()
+        assert (reserved(session, position) != before) is added
+        assert (position.quantity > quantity) is added
+        assert position.adds == added
+        held = session.get_one(Reservation, position.decision_id)
+        assert held.state == "HELD"
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_refused_add_is_asked_for_once_and_not_with_every_bar() -> None:
+    now = utcnow()
+    with transaction() as session:
+        position = opened(session, now)[0]
+        floor = floor_of(session, now)
+        instrument = replace(floor.listed[position.symbol], min_notional=1e9)
+        for _ in range(3):
+            assert not additions.add(floor, position, small_add(position), instrument)
+        statement = select(func.count()).select_from(Order).where(Order.kind == "ADD1")
+        assert session.scalar(statement) == 1
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(("most", "added"), [(8, True), (0, False)])
+def test_an_add_obeys_the_directive_in_force_as_an_entry_does(
+    most: int,
+    added: bool,  # noqa: FBT001  # either side
+) -> None:
+    now = utcnow()
+    with transaction() as session:
+        position = opened(session, now)[0]
+        permit(session, now, max_positions=most)
+        floor = floor_of(session, now)
+        instrument = floor.listed[position.symbol]
+        assert additions.add(floor, position, small_add(position), instrument) is added
