@@ -15,9 +15,12 @@ from typing import Any
 
 from celery import Celery, Task, signals
 from celery.exceptions import TimeLimitExceeded, WorkerLostError
+from celery.utils.imports import symbol_by_name
+from celery.worker import state
+from celery.worker.request import Request
 from sqlalchemy import select
 
-from homeostat.clock import utcnow
+from homeostat.clock import new_id, utcnow
 from homeostat.errors import HomeostatError
 from homeostat.incidents import loglines, spool, surroundings
 from homeostat.incidents.call import Call
@@ -36,6 +39,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 5.0
 #: The logger on which Celery reports each failed task.
 CELERY_FAILURES = "celery.app.trace"
+#: What the pool says of a process that ended.
+_GONE = (WorkerLostError, SystemExit, KeyboardInterrupt)
 
 
 class Attachment:
@@ -47,12 +52,16 @@ class Attachment:
         self._since = utcnow()
         self._digest = Digest()
         self._no_incident_until: dict[str, float] = {}
+        #: The task whose failure Celery told of last.
+        self.told = ""
 
     def connect(self) -> None:
         """Connect to the signals; connecting the same application twice is once."""
         name = f"homeostat:{id(self._app)}"
         pairs: tuple[tuple[Any, Any], ...] = (
             (signals.task_failure, self.failed),
+            # A hook of the task's, or the result backend, failed after the task's own code did.
+            (signals.task_internal_error, self.failed),
             (signals.task_success, self.succeeded),
             (signals.worker_init, self.worker_started),
             (signals.worker_process_init, self.child_started),
@@ -71,6 +80,9 @@ class Attachment:
         except Exception:
             log.exception("Homeostat's store cannot be prepared")
         self._listen_to_logs()
+        for task in self._app.tasks.values():
+            if not task.name.startswith("celery."):
+                task.Request = _watched(symbol_by_name(task.Request), self)
 
     def child_started(self, **_: object) -> None:
         """Prepare a pool process; no thread is started before the fork, which it might hang."""
@@ -110,6 +122,7 @@ class Attachment:
         """Report a failed task; errors that the task declares as expected are none."""
         if sender.app is not self._app or isinstance(exception, tuple(sender.throws or ())):
             return
+        self.told = task_id
         failure = replace(
             self._failure(sender, sender.name or "", exception),
             call=_call_of(sender, args, kwargs or {}),
@@ -118,6 +131,11 @@ class Attachment:
         # A lost pool process is reported by the worker's main process, which forks its successor
         # at once; a thread that held a lock just then would hang the successor, so there is none.
         self._report(failure, task_id, sender.request.retries or 0)
+
+    def lost(self, task: Task, error: BaseException) -> None:
+        """Report a pool process that was lost with a task that runs again, each time anew."""
+        failure = self._failure(task, task.name or "", WorkerLostError(str(error)))
+        self._report(failure, f"requeued-{new_id()}", 0)
 
     def _failure(self, task: Task, name: str, exception: BaseException) -> Failure:
         if isinstance(exception, WorkerLostError | TimeLimitExceeded):
@@ -180,6 +198,26 @@ def _call_of(task: Task, args: object, kwargs: object) -> Call | None:
     if not getattr(task, "_decorated", False):
         return None
     return Call.read(type(task).__module__, type(task).__name__, args, kwargs)
+
+
+def _watched(request: type[Request], attachment: Attachment) -> type[Request]:
+    """Return the kind of request that tells of a lost process although its task runs again.
+
+    With `reject_on_worker_lost` Celery sends the message back without a signal, so a task that
+    kills each of its processes would go round for good and nobody would know.
+    """
+
+    class Watched(request):  # type: ignore[misc, valid-type]  # a class that is only known now
+        def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+            planned = self._already_cancelled or self._already_revoked or state.should_terminate
+            attachment.told = ""
+            answer = super().on_failure(exc_info, *args, **kwargs)
+            error = getattr(exc_info.exception, "exc", exc_info.exception)
+            if isinstance(error, _GONE) and not planned and attachment.told != self.id:
+                attachment.lost(self.task, error)
+            return answer
+
+    return Watched
 
 
 def attach(app: Celery, *, severity: Severity | str = Severity.CRITICAL) -> Attachment:
