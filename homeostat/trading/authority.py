@@ -1,7 +1,8 @@
 """Who is heard first where several want different things of one position: one ordered table.
 
 Safety comes before the brake, the brake before position intelligence, and so on down to the
-model. A veto stops only what would make a position larger or longer: nothing forbids an exit.
+model. A veto stops only what would make a position larger or longer: nothing forbids an exit, nor
+does the lesser wish of somebody higher, which an exit grants as well.
 """
 
 from __future__ import annotations
@@ -51,12 +52,17 @@ class Ruling:
     overruled: tuple[Claim, ...] = ()
 
 
+def _place(claim: Claim) -> tuple[bool, int]:
+    """Exits are heard first, then everybody by rank."""
+    return claim.wants is not Wants.EXIT, _RANK[claim.authority]
+
+
 def rule_on(claims: Iterable[Claim]) -> Ruling:
     """Return the ruling on the claims to one symbol, in whatever order they are given."""
     stands: Claim | None = None
     vetoed = False
     overruled = []
-    for claim in sorted(claims, key=lambda one: _RANK[one.authority]):
+    for claim in sorted(claims, key=_place):
         if claim.wants is Wants.NO_ADD:
             vetoed = True
         elif stands is None and not (vetoed and claim.wants in _ENTERS):

@@ -19,6 +19,7 @@ from homeostat.store.trading.book import (
     book_of,
     client_order_id,
     open_positions,
+    write_bars,
 )
 from homeostat.store.trading.feed import MarketListing, MarketMinute, VenueIncome
 from homeostat.store.trading.journal import (
@@ -38,11 +39,10 @@ from homeostat.store.trading.rules import (
     UniverseMember,
     UniverseSnapshot,
     acknowledge,
+    in_force,
     latest_directive,
     latest_policy,
     latest_universe,
-    policy_head,
-    universe_head,
 )
 
 __all__ = [
@@ -77,12 +77,12 @@ __all__ = [
     "book_of",
     "client_order_id",
     "decision_id",
+    "in_force",
     "latest_directive",
     "latest_policy",
     "latest_universe",
     "newest_prediction",
     "open_positions",
-    "policy_head",
-    "universe_head",
+    "write_bars",
     "write_decisions",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import String, bindparam, select
+from sqlalchemy import Select, String, bindparam, literal, select, true
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from homeostat.clock import new_id, utcnow
@@ -121,31 +121,61 @@ class UniverseHead(NamedTuple):
     selected: frozenset[str]
 
 
-_P, _U = SafetyPolicy.__table__.c, UniverseSnapshot.__table__.c
-_POLICY_HEAD = select(_P.id, _P.expires_at, _P.policy).order_by(_P.id.desc()).limit(1)
-_UNIVERSE_HEAD = select(_U.id, _U.expires_at, _U.mode).order_by(_U.id.desc()).limit(1)
+_P, _U, _D = SafetyPolicy.__table__.c, UniverseSnapshot.__table__.c, Directive.__table__.c
 _SELECTED = select(_U.selected).where(_U.id == bindparam("id"))
+#: What the flow asks of the newest directive: everything but why it was issued.
+_OBEYED = tuple(column for column in _D if column.name != "reasons")
+
+
+def _in_force() -> Select[Any]:
+    """Return one row of the newest policy, universe and directive, NULL where there is none.
+
+    A statement costs a cycle more than what it reads, so the three are asked for at once.
+    """
+    one = select(literal(1).label("one")).subquery("one")
+    policy = select(_P.id, _P.expires_at, _P.policy).order_by(_P.id.desc()).limit(1)
+    universe = select(_U.id, _U.expires_at, _U.mode).order_by(_U.id.desc()).limit(1)
+    directive = select(*_OBEYED).order_by(_D.version.desc()).limit(1)
+    p, u, d = policy.subquery("p"), universe.subquery("u"), directive.subquery("d")
+    joined = one.outerjoin(p, true()).outerjoin(u, true()).outerjoin(d, true())
+    return select(*p.c, *u.c, *d.c).select_from(joined)
+
+
+_IN_FORCE = _in_force()
 #: The newest universe's symbols by its id: a snapshot is written once, and read every cycle.
 _members: dict[str, frozenset[str]] = {}
 
 
-def policy_head(session: Session) -> PolicyHead | None:
-    """Return the newest safety policy without its targets, expired or not."""
-    row = session.execute(_POLICY_HEAD).first()
-    return PolicyHead(*row) if row is not None else None
+class InForce(NamedTuple):
+    """The newest policy, directive and universe, expired or not; None where there is none.
+
+    The directive is a copy without its reasons: changing it changes nothing.
+    """
+
+    policy: PolicyHead | None
+    directive: Directive | None
+    universe: UniverseHead | None
 
 
-def universe_head(session: Session) -> UniverseHead | None:
-    """Return the newest universe without its exclusions, expired or not."""
-    row = session.execute(_UNIVERSE_HEAD).first()
-    if row is None:
-        return None
-    members = _members.get(row.id)
+def in_force(session: Session) -> InForce:
+    """Return what the flow obeys, read in one look."""
+    row = session.connection().execute(_IN_FORCE).one()
+    policy, policy_until, rule, universe, until, mode, *directive = row
+    named = dict(zip((column.name for column in _OBEYED), directive, strict=True))
+    return InForce(
+        PolicyHead(policy, policy_until, rule) if policy is not None else None,
+        Directive(**named) if named["version"] is not None else None,
+        UniverseHead(universe, until, mode, _symbols(session, universe)) if universe else None,
+    )
+
+
+def _symbols(session: Session, universe: str) -> frozenset[str]:
+    members = _members.get(universe)
     if members is None:
-        members = frozenset(session.execute(_SELECTED, {"id": row.id}).scalar_one())
+        members = frozenset(session.execute(_SELECTED, {"id": universe}).scalar_one())
         _members.clear()
-        _members[row.id] = members
-    return UniverseHead(*row, members)
+        _members[universe] = members
+    return members
 
 
 def acknowledge(session: Session, component: str) -> int:

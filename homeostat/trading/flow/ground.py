@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from sqlalchemy.orm import Session
 
@@ -32,13 +33,8 @@ class Ground:
     @classmethod
     def read(cls, session: Session, at: datetime) -> Ground:
         """Read the rules in force."""
-        return cls(
-            at,
-            controls.holding(session),
-            store.policy_head(session),
-            store.latest_directive(session),
-            store.universe_head(session),
-        )
+        found = store.in_force(session)
+        return cls(at, controls.holding(session), found.policy, found.directive, found.universe)
 
     @property
     def mode(self) -> str:
@@ -81,17 +77,25 @@ class Ground:
         What is missing or expired forbids adding and asks for nothing: only a policy or directive
         in force may take a position off.
         """
-        policy = self.policy
-        if policy is not None and policy.expires_at > self.at and policy.policy in _SAFETY_WANTS:
-            yield Claim("safety", symbol, _SAFETY_WANTS[policy.policy], policy.policy)
-        directive = self._directive_in_force()
+        return (Claim(who, symbol, wants, why) for who, wants, why in self._standing)
+
+    @cached_property
+    def _standing(self) -> tuple[tuple[str, Wants, str], ...]:
+        """Who wants what of every position alike, and why."""
+        return tuple(self._wanted())
+
+    def _wanted(self) -> Iterator[tuple[str, Wants, str]]:
+        directive, policy = self._directive_in_force(), self.policy
+        # The half is taken once; the stop follows the price for as long as the policy holds.
         if directive is not None and directive.reduce_global_risk:
-            yield Claim("safety", symbol, Wants.REDUCE, "REDUCE_GLOBAL_RISK")
+            yield "safety", Wants.REDUCE, "REDUCE_GLOBAL_RISK"
+        if policy is not None and policy.expires_at > self.at and policy.policy in _SAFETY_WANTS:
+            yield "safety", _SAFETY_WANTS[policy.policy], policy.policy
         rule = self.entry_rule()
         if rule == "VENUE_BANNED":
-            yield Claim("execution", symbol, Wants.NO_ADD, rule)
+            yield "execution", Wants.NO_ADD, rule
         elif rule:
-            yield Claim("brake" if rule == "BRAKE" else "safety", symbol, Wants.NO_ADD, rule)
+            yield "brake" if rule == "BRAKE" else "safety", Wants.NO_ADD, rule
 
     def _directive_in_force(self) -> Directive | None:
         directive = self.directive

@@ -8,6 +8,7 @@ on a threshold does not flap.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
@@ -74,8 +75,9 @@ class UniverseOs(Component):
         limits = LIMITS[Profile.AGGRESSIVE]
         before = filter_symbols(listed, panel, limits)
         dead = symbols.index(before.passed[0]) if before.passed else 0
-        panel.close[dead] = panel.close[dead, 0]
-        after = filter_symbols(listed, panel, limits)
+        close = panel.close.copy()
+        close[dead] = close[dead, 0]
+        after = filter_symbols(listed, replace(panel, close=close), limits)
         rule = after.excluded.get(symbols[dead], "")
         age = port.age_s(panel, now)
         held = controls.is_on(session, controls.BRAKE)
@@ -181,7 +183,7 @@ class UniverseOs(Component):
         """
         if controls.is_on(session, controls.BRAKE):
             return ["BRAKE"] * len(symbols)
-        return self.admit(store.universe_head(session), symbols, at)
+        return self.admit(store.in_force(session).universe, symbols, at)
 
     def admit(
         self, universe: UniverseHead | None, symbols: Sequence[str], at: datetime

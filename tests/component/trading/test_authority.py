@@ -18,11 +18,23 @@ def test_the_order_is_the_specifications() -> None:
 
 @pytest.mark.parametrize(("higher", "lower"), list(combinations(AUTHORITY, 2)))
 def test_the_higher_authority_is_heard_whoever_speaks_first(higher: str, lower: str) -> None:
-    claims = [Claim(higher, "BTC", Wants.REDUCE), Claim(lower, "BTC", Wants.EXIT)]
-    for given in permutations(claims):
-        ruling = rule_on(given)
-        assert ruling.stands is claims[0]
-        assert ruling.overruled == (claims[1],)
+    for wants, other in permutations((Wants.REDUCE, Wants.PARTIAL, Wants.TIGHTEN_SL), 2):
+        claims = [Claim(higher, "BTC", wants), Claim(lower, "BTC", other)]
+        for given in permutations(claims):
+            ruling = rule_on(given)
+            assert ruling.stands is claims[0]
+            assert ruling.overruled == (claims[1],)
+
+
+@pytest.mark.parametrize(("higher", "lower"), list(combinations(AUTHORITY, 2)))
+@pytest.mark.parametrize("wants", [one for one in Wants if one is not Wants.EXIT])
+def test_an_exit_is_held_back_by_nobody(higher: str, lower: str, wants: Wants) -> None:
+    leave, other = Claim(lower, "BTC", Wants.EXIT), Claim(higher, "BTC", wants)
+    for given in permutations((leave, other)):
+        assert rule_on(given).stands is leave
+    # Who of two leaves first is a matter of rank: it names the rule of the exit.
+    both = [leave, Claim(higher, "BTC", Wants.EXIT)]
+    assert all(rule_on(given).stands is both[1] for given in permutations(both))
 
 
 @pytest.mark.parametrize(("higher", "lower"), list(combinations(AUTHORITY, 2)))

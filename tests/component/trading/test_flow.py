@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -248,11 +249,13 @@ def test_a_stale_market_abstains_on_every_symbol_in_one_digest() -> None:
 @pytest.mark.usefixtures("sqlite_store")
 def test_forty_bad_series_abstain_by_type_and_the_others_are_decided() -> None:
     now = utcnow()
-    panel = port.market(settings()).panel(now, flow.LOOKBACK)
-    panel.close[0:10, :-20] = float("nan")
-    panel.close[10:20, -20:-10] = float("nan")
-    panel.close[20:30, -1] = float("nan")
-    panel.close[30:40] = panel.close[30:40, :1]
+    seen = port.market(settings()).panel(now, flow.LOOKBACK)
+    close = seen.close.copy()
+    close[0:10, :-20] = float("nan")
+    close[10:20, -20:-10] = float("nan")
+    close[20:30, -1] = float("nan")
+    close[30:40] = close[30:40, :1]
+    panel = replace(seen, close=close)
     with transaction() as session:
         permit(session, now)
         summary = run(session, now, panel=panel)
