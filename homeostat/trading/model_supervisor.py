@@ -31,7 +31,8 @@ BIAS_SIGNALS, BIAS_SHARE, BIAS_CHANCE = 20, 0.70, 0.05
 WINDOW = 500
 #: Calibration errors from which a model is degraded, and critical.
 CALIBRATION_ERRORS = (0.10, 0.20)
-#: The bin counts of features forget by this much a tick: half of them is an hour and ten old.
+#: Signals of either side, and the bin counts of features, forget by this much a tick: half of
+#: them is an hour and ten old. A bias of yesterday blocks nothing today.
 FORGET = 0.99
 
 
@@ -47,9 +48,10 @@ class Outcome:
     r: float
 
 
-def blocked_side(longs: int, shorts: int) -> int:
-    """Return the side (1, -1) that a biased model loses, or 0."""
-    total, most = longs + shorts, max(longs, shorts)
+def blocked_side(longs: float, shorts: float) -> int:
+    """Return the side (1, -1) that a biased model loses, or 0; faded counts are rounded."""
+    whole = round(longs), round(shorts)
+    total, most = sum(whole), max(whole)
     if total < BIAS_SIGNALS or most / total <= BIAS_SHARE:
         return 0
     # Binomial test, two-sided, by the normal approximation with continuity where it is large.
@@ -79,6 +81,8 @@ _COUNT = (
     .values(
         longs=_RECORDS.longs + bindparam("more_longs"),
         shorts=_RECORDS.shorts + bindparam("more_shorts"),
+        recent_longs=FORGET * _RECORDS.recent_longs + bindparam("more_longs"),
+        recent_shorts=FORGET * _RECORDS.recent_shorts + bindparam("more_shorts"),
         updated_at=bindparam("now"),
     )
     .returning(_RECORDS.blocked_side)
@@ -102,6 +106,8 @@ class ModelSupervisor(Component):
         record = self._record(session, model)
         record.longs += longs
         record.shorts += shorts
+        record.recent_longs = FORGET * record.recent_longs + longs
+        record.recent_shorts = FORGET * record.recent_shorts + shorts
         counts = dict(record.abstained)
         for reason, count in abstained.items():
             counts[reason] = counts.get(reason, 0) + count
@@ -159,7 +165,7 @@ class ModelSupervisor(Component):
             statement = statement.where(ModelOutcome.at >= since)
         newest = statement.order_by(ModelOutcome.at.desc(), ModelOutcome.decision_id.desc())
         rows = list(session.scalars(newest.limit(WINDOW)))[::-1]
-        record.blocked_side = blocked_side(record.longs, record.shorts)
+        record.blocked_side = blocked_side(record.recent_longs, record.recent_shorts)
         record.health = "UNKNOWN"
         if not rows:
             return
@@ -227,7 +233,8 @@ class ModelSupervisor(Component):
         record = session.get(ModelRecord, model, with_for_update=True)
         if record is None:
             zeros = dict.fromkeys(("longs", "shorts", "outcomes", "wins", "blocked_side"), 0)
-            sums = dict.fromkeys(("sum_r", "gross_profit", "gross_loss"), 0.0)
+            faded = ("recent_longs", "recent_shorts")
+            sums = dict.fromkeys(("sum_r", "gross_profit", "gross_loss", *faded), 0.0)
             record = ModelRecord(model=model, health="UNKNOWN", drift={}, abstained={})
             for name, value in {**zeros, **sums}.items():
                 setattr(record, name, value)

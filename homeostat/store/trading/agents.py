@@ -23,6 +23,9 @@ class ModelRecord(Base):
     model: Mapped[str] = mapped_column(String(48), primary_key=True)
     longs: Mapped[int] = mapped_column(default=0)
     shorts: Mapped[int] = mapped_column(default=0)
+    #: Signals of either side, each worth less with every batch that follows it.
+    recent_longs: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    recent_shorts: Mapped[float] = mapped_column(default=0.0, server_default="0")
     outcomes: Mapped[int] = mapped_column(default=0)
     wins: Mapped[int] = mapped_column(default=0)
     sum_r: Mapped[float] = mapped_column(default=0.0)
