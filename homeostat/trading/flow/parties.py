@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from homeostat import registry
@@ -36,7 +37,7 @@ class Parties:
         """Return the answer of the component `name`, or None where it failed in any way.
 
         What a failing subsystem wrote is undone, and the flow goes on. Raises PartyFailedError
-        where that takes a repetition.
+        where that takes a repetition, and DBAPIError where it is the store that is gone.
         """
         if self.careful:
             return self._guarded(name, question)
@@ -45,6 +46,7 @@ class Parties:
         try:
             return question(component)
         except Exception as error:
+            _raise_lost_store(error)
             raise PartyFailedError(name) from error
 
     def consult(self, name: str, question: Callable[[Any], T]) -> T | None:
@@ -60,6 +62,7 @@ class Parties:
             with self.session.begin_nested():
                 return question(self.find(name))
         except Exception as error:  # noqa: BLE001  # as above
+            _raise_lost_store(error)
             self._note(name, error)
             return None
 
@@ -72,3 +75,9 @@ class Parties:
 
     def _note(self, name: str, error: Exception) -> None:
         self.away[name] = f"{type(error).__name__}: {error}"[:200]
+
+
+def _raise_lost_store(error: Exception) -> None:
+    """Raise a lost connection on: it is nobody's own failure, and nothing can be undone on it."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        raise error

@@ -11,14 +11,12 @@ from sqlalchemy.orm import Session
 
 from homeostat import registry
 from homeostat.clock import utcnow
-from homeostat.errors import StoreUnavailableError
 from homeostat.settings import settings
 from homeostat.store import controls, trading
-from homeostat.store.database import engine, transaction
+from homeostat.store.database import transaction
 from homeostat.store.trading import (
     PAPER,
     Decision,
-    DecisionCycle,
     Directive,
     ModelRecord,
     Order,
@@ -105,43 +103,6 @@ def test_an_empty_universe_opens_nothing_and_exits_go_on() -> None:
         summary = run(session, later)
         assert summary.rules == {"UNIVERSE_EMPTY": 222}
         assert summary.closed == len(held)
-
-
-@pytest.mark.usefixtures("sqlite_store")
-def test_without_a_broker_nothing_renews_the_leave_and_the_task_still_exits(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Beat and checks need the broker; a tick that a worker has already got does not."""
-    monkeypatch.setenv("HOMEOSTAT_BROKER_URL", "redis://127.0.0.1:1/0")
-    settings.cache_clear()
-    with transaction() as session:
-        _, held = minute_later(session)
-    done = trade.cycle(due_at=(utcnow() + timedelta(minutes=4)).isoformat())
-    assert done is not None
-    assert done["rules"] == {"SAFETY_POLICY_EXPIRED": 222}
-    assert done["closed"] == len(held)
-
-
-@pytest.mark.usefixtures("sqlite_store")
-def test_without_a_database_nothing_is_decided_and_the_stops_are_made_good_after() -> None:
-    """The paper venue keeps what rests; the bars that were missed happen when it is back."""
-    with transaction() as session:
-        later, held = minute_later(session)
-    path, away = settings().state_dir, settings().state_dir.with_name("away")
-    engine().dispose()
-    path.rename(away)
-    path.write_text("no folder", encoding="utf-8")
-    with pytest.raises((StoreUnavailableError, OSError)):
-        trade.cycle.run(due_at=later.isoformat())
-    path.unlink()
-    away.rename(path)
-    later += timedelta(minutes=5)
-    done = trade.cycle(due_at=later.isoformat())
-    assert done is not None
-    assert done["opened"] == 0
-    assert done["closed"] == len(held)
-    with transaction() as session:
-        assert session.scalar(select(func.count()).select_from(DecisionCycle)) == 2
 
 
 @pytest.mark.usefixtures("store")
