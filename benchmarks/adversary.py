@@ -8,7 +8,6 @@ The hostile programs run as the present user and, where that is root, as `nobody
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import tempfile
@@ -39,11 +38,14 @@ SANDBOX = """
 
 Each row is a test that would fail if the harm were done. As root the target still runs as an
 ordinary user of its own, because a process limit does not bind root; bubblewrap sets the mounts up
-as root and needs no user namespace. As a user everything is in a user namespace.
+as root and needs no user namespace. As a user everything is in a user namespace. A *new* sandbox is
+started with its program, a *waiting* one before the program is there.
 
-| what holds | as root | as `nobody` |
-| --- | --- | --- |
+| what holds | root, new | root, waiting | `nobody`, new | `nobody`, waiting |
+| --- | --- | --- | --- | --- |
 """
+#: The ways in which the suite starts a sandbox, as its cases name them.
+STARTS = ("new", "waiting")
 
 
 def refused() -> Iterator[tuple[str, str]]:
@@ -61,8 +63,8 @@ def _refusal(path: str, before: str, after: str) -> str:
     return reason.partition(" does not parse")[0] + " does not parse" * ("not parse" in reason)
 
 
-def _ran(*, as_user: bool) -> dict[str, str]:
-    """Run the hostile programs; return what became of each."""
+def _ran(*, as_user: bool) -> dict[tuple[str, str], str]:
+    """Run the hostile programs; return what became of each, by sentence and start."""
     with tempfile.TemporaryDirectory(prefix="homeostat-adversary-") as name:
         folder = Path(name)
         words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", SUITE]
@@ -81,11 +83,14 @@ def _result(case: ET.Element) -> str:
     return "not run" if case.find("skipped") is not None else "held"
 
 
-def told(test: str) -> str:
-    """Return a test's name as a sentence."""
-    name, _, parameter = test.removeprefix("test_").partition("[")
+def told(test: str) -> tuple[str, str]:
+    """Return a test's name as a sentence, and how its sandbox was started."""
+    name, _, parameters = test.removeprefix("test_").partition("[")
+    listed = parameters.rstrip("]").split("-")
+    start = next((one for one in listed if one in STARTS), "")
+    others = [one for one in listed if one != start and one]
     words = name.replace("_", " ")
-    return f"{words}: {re.sub('-.*', '', parameter.rstrip(']'))}" if parameter else words
+    return f"{words}: {others[0]}" if others else words, start
 
 
 def refusals_table() -> str:
@@ -95,13 +100,14 @@ def refusals_table() -> str:
 
 def page() -> str:
     """Return the whole page; runs the hostile programs."""
-    why_not = missing()
     as_root = _ran(as_user=False)
-    as_user = {} if why_not else _ran(as_user=True)
-    rows = "".join(
-        f"| {name} | {result} | {as_user.get(name, 'not run')} |\n"
-        for name, result in as_root.items()
-    )
+    as_user = {} if missing() else _ran(as_user=True)
+    rows = ""
+    for sentence in dict.fromkeys(sentence for sentence, _ in as_root):
+        results = [
+            ran.get((sentence, start), "not run") for ran in (as_root, as_user) for start in STARTS
+        ]
+        rows += f"| {sentence} | {' | '.join(results)} |\n"
     return HEAD + refusals_table() + SANDBOX + rows
 
 
