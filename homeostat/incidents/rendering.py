@@ -184,10 +184,9 @@ class _Rendering:
         return text if length <= self._longest else f"{text}… ({length} characters)"
 
     def _composite(self, value: object, depth: int) -> JsonValue:
-        fields = _fields_of(value)
-        if fields and depth > 0 and self._left > 0:
+        if _is(value, tuple) and (fields := _fields_of(value)) and depth > 0 and self._left > 0:
             # By their names, as a secret among them is known by its name.
-            values = islice(tuple.__iter__(value), ITEMS)  # type: ignore[arg-type]  # just seen
+            values: Iterable[object] = islice(tuple.__iter__(value), ITEMS)
             return {
                 name: self.value(item, depth - 1)
                 for name, item in zip(fields, values, strict=False)
