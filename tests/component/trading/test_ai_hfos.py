@@ -64,6 +64,8 @@ def test_each_health_begins_where_the_specification_says(
         ("NORMAL", 0.0499, "NORMAL"),
         ("NORMAL", 0.05, "SAFE"),
         ("NORMAL", 0.10, "CRITICAL"),
+        ("NORMAL", 0.0999, "SAFE"),
+        ("NORMAL", 0.1999, "CRITICAL"),
         ("NORMAL", 0.20, "HALT"),
         ("SAFE", 0.0401, "SAFE"),
         ("SAFE", 0.0399, "NORMAL"),
