@@ -13,7 +13,8 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -25,6 +26,8 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402  # it reads the number of threads at import
 
 WARM_UP = 3
+#: Minutes on which statements are counted.
+COUNTED = 50
 
 
 def cpu_of(work: Callable[[], int]) -> tuple[int, float]:
@@ -99,6 +102,9 @@ def flow_figures(cycles: int) -> dict[str, Any]:
     with database.reading() as session:
         rows = session.scalar(select(func.count()).select_from(trading.Decision))
         opened = session.scalar(select(func.count()).select_from(trading.Position))
+    # Counting costs, so it is done on minutes of its own, after those that are measured.
+    with counted_statements(database.engine()) as sent:
+        run(WARM_UP + cycles, COUNTED)
     return {
         "cycles": cycles,
         "decisions": decided,
@@ -106,7 +112,23 @@ def flow_figures(cycles: int) -> dict[str, Any]:
         "positions_opened": opened,
         "cpu_s": round(seconds, 3),
         "decisions_per_cpu_s": round(decided / seconds),
+        "statements_per_cycle": round(len(sent) / COUNTED, 1),
     }
+
+
+@contextmanager
+def counted_statements(engine: Any) -> Iterator[list[str]]:
+    """Give a list that every statement sent to the driver is noted in."""
+    from sqlalchemy import event
+
+    sent: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        sent.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(engine, "before_cursor_execute", note)
 
 
 def loop_figures(cycles: int) -> dict[str, Any]:

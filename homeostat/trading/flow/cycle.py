@@ -92,7 +92,9 @@ def _run(tick: _Tick, parties: Parties) -> Summary:
     session = tick.session
     listed = {one.symbol: one for one in tick.market.instruments}
     ground = Ground.read(session, tick.due_at)
-    done = exits.manage(exits.Floor(session, tick.panel, listed, parties, ground), PAPER)
+    # What a bar marks is written at the end, all of it at once.
+    with session.no_autoflush:
+        done = exits.manage(exits.Floor(session, tick.panel, listed, parties, ground), PAPER)
     model = parties.ask("trading.retraining_orchestrator", lambda one: one.model(session))
     batch = entries.decide(session, tick.panel, model, ground, parties)
     desk = Desk(session, new_id(), PAPER, listed, parties, tick.due_at, locked=True)
@@ -146,5 +148,6 @@ def _equity(session: Session, book: Book, at: datetime, held: Iterable[Position]
     book.peak_equity = max(book.peak_equity, total)
     point = {"book": PAPER, "at": at, "equity": total, "open_positions": len(still_open)}
     session.execute(_POINT, [point])
+    store.write_bars(session, still_open)
     session.flush()
     return float(total)

@@ -70,6 +70,15 @@ def champion(session: Session, name: str) -> ModelArtifact | None:
     return _whole(session.get(ModelArtifact, alias.artifact_id), name)
 
 
+_ALIAS, _ARTIFACT = ModelAlias.__table__.c, ModelArtifact.__table__.c
+# Every cycle asks this, so the statement is made once.
+_IN_SERVICE = (
+    select(_ALIAS.name, _ALIAS.artifact_id, _ARTIFACT.sha256)
+    .join_from(ModelAlias.__table__, ModelArtifact.__table__, _ARTIFACT.id == _ALIAS.artifact_id)
+    .order_by(_ALIAS.name)
+)
+
+
 def file(
     session: Session, name: str, content: bytes, metrics: Mapping[str, Any], samples: int = 0
 ) -> ModelArtifact:
@@ -120,12 +129,9 @@ def in_service(session: Session) -> Agent:
     A champion that cannot be used here is left out by its typed reason, which the journal keeps;
     a corrupt baseline raises ArtifactError, because then nothing is left to trust.
     """
-    statement = select(ModelAlias.name, ModelAlias.artifact_id, ModelArtifact.sha256).join(
-        ModelArtifact, ModelArtifact.id == ModelAlias.artifact_id
-    )
     members: list[Agent] = []
     absent: dict[str, str] = {}
-    for name, identity, digest in session.execute(statement.order_by(ModelAlias.name)):
+    for name, identity, digest in session.execute(_IN_SERVICE):
         if name not in KINDS:
             continue
         try:
