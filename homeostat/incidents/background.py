@@ -77,7 +77,7 @@ def _spec(name: str) -> JsonValue:
 def _queues(session: Session) -> JsonValue:
     """Return the jobs that wait per queue: how many, and how long the oldest has waited."""
     return {
-        queue: {"waiting": found.count, "oldest_s": round(found.oldest_s, 1)}
+        queue: {"waiting": found.jobs, "oldest_s": round(found.oldest_s, 1)}
         for queue, found in jobs.waiting(session).items()
     }
 

@@ -24,6 +24,7 @@ from homeostat.clock import new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
 from homeostat.errors import HomeostatError
 from homeostat.incidents import redaction
+from homeostat.incidents.secret_forms import SHORTEST_SECRET
 from homeostat.store import secrets
 from homeostat.store.secrets import Secret
 from homeostat.supervision.ports import AuditLog
@@ -153,7 +154,7 @@ class SecretManager(Component):
         for path in self._written_texts():
             content = _tail(path)
             for name, value in values.items():
-                if len(value) >= redaction.SHORTEST_SECRET and value.encode() in content:
+                if len(value) >= SHORTEST_SECRET and value.encode() in content:
                     found.setdefault(name, []).append(str(path))
         return dict(found)
 

@@ -187,7 +187,7 @@ def shrink_journal() -> int:
     journal = Path(f"{found.database}-wal")
     before = journal.stat().st_size if journal.exists() else 0
     with _unavailable_named(), engine().connect() as connection:
-        raw = connection.connection.dbapi_connection
+        raw: object = connection.connection.dbapi_connection
         # Not by SQLAlchemy, which would begin a transaction, and within one this is refused.
         if isinstance(raw, sqlite3.Connection):
             raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

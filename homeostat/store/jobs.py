@@ -39,7 +39,7 @@ class Backlog(NamedTuple):
 class Waiting(NamedTuple):
     """Jobs of one queue that wait: how many, and for how many seconds the oldest has."""
 
-    count: int
+    jobs: int
     oldest_s: float
 
 

@@ -183,7 +183,7 @@ def test_only_what_nobody_has_taken_up_yet_is_waited_for() -> None:
     with reading() as session:
         found = jobs.waiting(session)
 
-    assert {queue: waits.count for queue, waits in found.items()} == {"chaos": 1, "checks": 1}
+    assert {queue: waits.jobs for queue, waits in found.items()} == {"chaos": 1, "checks": 1}
 
 
 def test_a_job_put_off_waits_from_the_time_it_was_put_off_to() -> None:

@@ -339,7 +339,7 @@ def test_decisions_of_a_lightgbm_champion_are_derived_anew_while_its_artefact_is
         assert flow.cycle(session, now, settings())
     span = now - timedelta(minutes=1), now + timedelta(minutes=1)
     with transaction() as session:
-        found = list(replay.replay(session, settings(), *span))
+        found = replay.replay(session, settings(), *span).decisions
         assert len(found) == 222
         assert all(one.same for one in found)
         assert artifacts.champion(session, BOOSTED)
@@ -347,7 +347,7 @@ def test_decisions_of_a_lightgbm_champion_are_derived_anew_while_its_artefact_is
         session.flush()
         # Another process has not read it yet.
         monkeypatch.setattr(artifacts, "_READ", {})
-        lost = list(replay.replay(session, settings(), *span))
+        lost = replay.replay(session, settings(), *span).decisions
         assert not any(one.same for one in lost)
         assert "missing" in lost[0].differs
 
