@@ -14,6 +14,7 @@ from homeostat.repair.tree import Tree
 
 #: What the tests of pure packages commonly import; a missing one only costs cases.
 _TEST_TOOLS = ("pytest", "hypothesis", "pretend", "freezegun", "pytest-mock", "pytest-subtests",
+               "pytest-asyncio", "pytest-benchmark", "pytest-timeout",
                "attrs", "pytz", "trio", "tomli_w", "flit_core",
                "setuptools", "sortedcontainers", "typing_extensions", "markupsafe")  # fmt: skip
 #: Modules that the tools above import themselves; they stay, and the source goes before them.

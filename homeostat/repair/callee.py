@@ -15,13 +15,25 @@ def find_callee(index: Index, symptom: Symptom) -> Definition | None:
     place = symptom.fault.callee
     if place is not None and place.file is not None:
         if place.path is None:
-            return None
+            return _wrapped(index, symptom)
         found = index.in_file(place.path, place.qualname)
         if found and _matches(place.qualname, symptom.subject):
             return _nearest(found, place.line)
     if not symptom.subject:
         return None
     return _by_message(index, symptom)
+
+
+def _wrapped(index: Index, symptom: Symptom) -> Definition | None:
+    """Return our own function that an installed decorator has put a function of its own around.
+
+    The wrapper has taken its name over, and only the scope in front of it is the decorator's.
+    """
+    scope, _, last = symptom.subject.rpartition(".")
+    named = [item for item in index.definitions(last) if item.function is not None]
+    decorated = [item for item in named if item.function and item.function.decorator_list]
+    alone = len(named) == len(decorated) == 1
+    return decorated[0] if alone and scope.endswith("<locals>") else None
 
 
 def _matches(qualname: str, subject: str) -> bool:
@@ -41,7 +53,7 @@ def _by_message(index: Index, symptom: Symptom) -> Definition | None:
         named = _near(index, symptom, named) or named
     if symptom.fault.callee is None and symptom.fault.frames and len(named) > 1:
         return None
-    return named[0] if named else None
+    return named[0] if named else _wrapped(index, symptom)
 
 
 def _near(index: Index, symptom: Symptom, named: list[Definition]) -> list[Definition]:

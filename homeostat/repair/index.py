@@ -24,6 +24,9 @@ from homeostat.repair.tree import Tree
 
 __all__ = ["CallUse", "Definition", "FunctionNode", "ImportUse", "Index", "Parsed", "parse_file"]
 
+#: An import from the package itself, or from one above it, by dots alone.
+_BY_DOTS = re.compile(r"(?m)^\s*from\s+\.+\s+import\b")
+
 
 class Index:
     """Look-ups over a tree's Python files."""
@@ -100,12 +103,25 @@ class Index:
         """Return the imports of `module` itself or from it, relative ones resolved."""
         last = module.rsplit(".", 1)[-1]
         found = []
-        for parsed in self.files_with(last):
+        for parsed in self._naming(last):
             for use in parsed.imports:
                 full = self.absolute(use)
                 if module in {full, f"{full}.{use.name}"}:
                     found.append(use)
         return found
+
+    def _naming(self, word: str) -> Iterator[Parsed]:
+        """Parse the files that hold a module's last name, or may mean it by dots alone."""
+        seen = set()
+        for parsed in self.files_with(word):
+            seen.add(parsed.path)
+            yield parsed
+        for path in self.tree.python_files:
+            text = self.tree.read(path)
+            if path not in seen and text is not None and _BY_DOTS.search(text):
+                parsed_too = parse_file(path, text)
+                if parsed_too is not None:
+                    yield parsed_too
 
     def absolute(self, use: ImportUse) -> str:
         """Return the absolute dotted name of the module that an import names."""

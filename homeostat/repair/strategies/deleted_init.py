@@ -63,20 +63,25 @@ def _written(
         for symptom in case.symptoms
         if symptom.subject == dotted and symptom.name.isidentifier()
     }
-    lines, unknown = [], []
+    wanting = {use.path for use in case.index.importers(dotted)}
+    early, late, unknown = [], [], []
     for name in sorted({*names, *missing}):
         if f"{dotted}.{name}" in case.index.modules:
-            lines.append(f"from . import {name} as {name}\n")
+            late.append(f"from . import {name} as {name}\n")
             continue
         home = _definition(case, name, folder)
         if home is None:
             unknown.append(name)
             continue
         module = case.index.dotted(home.path)[len(dotted) + 1 :]
-        lines.append(f"from .{module} import {name} as {name}\n")
+        # What itself imports from the package comes after what it may want of it.
+        (late if home.path in wanting else early).append(
+            f"from .{module} import {name} as {name}\n"
+        )
     if unknown:
         # What nobody else defines was the file's own code, which cannot be written anew.
         return
+    lines = [*early, *late]
     text = "".join(lines)
     if parses(text):
         yield Candidate(

@@ -33,7 +33,7 @@ _BY_TYPE: dict[str, tuple[tuple[str, float], ...]] = {
 LITERALS = tuple(_BY_TYPE)
 #: Names of a value that stands for an argument that was not given.
 _NOT_GIVEN = re.compile(
-    r"(?i)^_*(no_?)?(missing|unset|sentinel|not_?set|not_?given|undefined|omitted|unspecified|"
+    r"(?i)^_*(no_?)?(missing|absent|unset|sentinel|not_?set|not_?given|undefined|omitted|unspecified|"
     r"nothing|empty|default|value|arg)(_?(arg|default|type|value|marker|sentinel))?_*$"
 )
 #: What an annotation that allows None says for it.

@@ -22,6 +22,8 @@ _STANDARD = (
     "textwrap", "threading", "weakref", "tempfile", "subprocess", "urllib.parse", "os.path",
     "concurrent.futures", "numbers", "heapq", "bisect", "random", "struct", "uuid", "queue",
 )  # fmt: skip
+#: Standard modules whose import does something that can be seen.
+_WITH_EFFECTS = frozenset({"antigravity", "this", "__main__"})
 #: Aliases that everybody gives the same packages.
 _ALIASES = {
     "np": "numpy",
@@ -142,11 +144,13 @@ def _installed(case: Case, path: str, name: str, found: dict[Import, float]) -> 
     """Add the modules of others that the file imports from already and that have the name too."""
     parsed = case.index.parsed(path)
     for use in parsed.imports if parsed else ():
-        if use.level or not use.top or use.module.split(".")[0] in case.interpreter.stdlib:
+        if use.level or not use.top or not use.name or use.module in case.index.modules:
             continue
-        if use.module in case.index.modules:
-            continue
-        if name in names_of(case.interpreter, use.module):
+        if use.module.split(".")[0] in case.interpreter.stdlib:
+            has = use.module not in _WITH_EFFECTS and name in _public_names(use.module)
+        else:
+            has = name in names_of(case.interpreter, use.module)
+        if has:
             found.setdefault(Import(use.module, name), 0.64)
 
 
@@ -165,7 +169,10 @@ def _standard(case: Case, name: str, found: dict[Import, float]) -> None:
 @lru_cache(maxsize=64)
 def _public_names(module: str) -> frozenset[str]:
     """Names of a standard module of this process's own Python; none of it is the target's."""
-    loaded = importlib.import_module(module)
+    try:
+        loaded = importlib.import_module(module)
+    except ImportError:
+        return frozenset()
     return frozenset(getattr(loaded, "__all__", None) or [
         name for name in vars(loaded) if not name.startswith("_")
     ])  # fmt: skip

@@ -116,6 +116,38 @@ def test_a_renamed_parameter_is_found_where_its_keyword_was_handed_on(tmp_path: 
     assert "+    def __init__(self, hours=1, **rest):" in outcome.chosen.diff
 
 
+def test_a_package_file_imports_first_what_its_modules_want_of_it(tmp_path: Path) -> None:
+    files = {
+        "shop/core.py": "class Order:\n    pass\n",
+        "shop/bulk.py": "from . import Order\n\n\nclass Bulk(Order):\n    pass\n",
+    }
+    user = "from shop import Bulk, Order\nassert issubclass(Bulk, Order)\n"
+    outcome = fix(repository(tmp_path, files, user), "python user.py", Options())
+    assert outcome.chosen is not None, [item.proof.refusal for item in outcome.refused]
+    assert outcome.chosen.candidate.changes["shop/__init__.py"] == (
+        "from .core import Order as Order\nfrom .bulk import Bulk as Bulk\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("from socket import AF_INET\n\n\ndef kinds():\n    return AF_INET, AF_INET6\n",
+         "+from socket import AF_INET, AF_INET6"),
+        ("from packaging.version import Version\n\n\ndef kinds():\n    return Version, InvalidVersion\n",
+         "+from packaging.version import InvalidVersion, Version"),
+    ],
+)  # fmt: skip
+def test_an_import_is_found_where_the_file_imports_from_already(
+    tmp_path: Path, source: str, line: str
+) -> None:
+    user = "from shop import kinds\nassert len(kinds()) == 2\n"
+    outcome = fix(repository(tmp_path, {"shop.py": source}, user), "python user.py", Options())
+    assert outcome.chosen is not None, [item.proof.refusal for item in outcome.refused]
+    assert line in outcome.chosen.diff
+    assert outcome.status is Status.PROPOSED
+
+
 def test_a_package_file_that_only_its_own_tests_miss_is_written_anew(tmp_path: Path) -> None:
     files = {
         "shop/prices.py": "def total(prices):\n    return sum(prices)\n",
