@@ -84,6 +84,11 @@ def note(session: Session, seen: Revision, who: str) -> bool:
     return True
 
 
+def landed_at(repair: Repair) -> datetime | None:
+    """Return when the fix's files were in place; None where that was not told."""
+    return from_iso(repair.watch["landed_at"]) if "landed_at" in repair.watch else None
+
+
 def in_force_since(repair: Repair, now: datetime) -> datetime | None:
     """Return the moment from which failures are the new code's; None while old code still runs.
 
@@ -91,10 +96,10 @@ def in_force_since(repair: Repair, now: datetime) -> datetime | None:
     """
     if repair.applied_at is None:
         return None
-    landed_at = from_iso(repair.watch["landed_at"]) if "landed_at" in repair.watch else None
+    landed = landed_at(repair)
     folder = renewal.git_folder_of(Path(repair.repository))
     waits = now < repair.applied_at + LONGEST_WAIT
-    if waits and folder and landed_at and renewal.lagging(folder, landed_at):
+    if waits and folder and landed and renewal.lagging(folder, landed):
         return None
     taken_up = [from_iso(one["at"]) for one in repair.watch.get("taken_up", [])]
     if taken_up:

@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from homeostat.incidents.failure import Source
-from homeostat.repair.pickup import in_force_since
+from homeostat.repair.pickup import in_force_since, landed_at
 from homeostat.store.beat import BeatEntry
 from homeostat.store.checks import CheckRun
 from homeostat.store.incidents import Incident
@@ -89,13 +89,17 @@ def _refused(repair: Repair) -> str:
 def _harmed(session: Session, repair: Repair, incident: Incident, since: datetime) -> str:
     """Return the label of a failure that is new since, in the changed code or the component.
 
-    What a trigger saw is an echo of other failures, which count themselves.
+    New is what began after the fix had landed and was seen again with the new code alone: it may
+    have begun in the first worker that took it up. What a trigger saw is an echo of other
+    failures, which count themselves.
     """
+    landed = landed_at(repair) or since
     opened = session.scalars(
         select(Incident)
         .where(
-            Incident.opened_at > since,
-            Incident.first_seen_at > since,
+            Incident.opened_at > landed,
+            Incident.first_seen_at > landed,
+            Incident.last_seen_at > since,
             Incident.id != incident.id,
             Incident.source != Source.TRIGGER,
             Incident.resolved_at.is_(None),

@@ -188,3 +188,23 @@ def test_something_new_that_breaks_fells_it(
     with database.transaction() as session:
         report(session, failure)
     assert (look(repair).stands is False) is falls
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["seen again", "not seen again"])
+def test_what_broke_while_the_fix_was_being_taken_up_fells_it_where_it_goes_on(
+    *, again: bool
+) -> None:
+    repair = applied(ago=timedelta(seconds=30))
+    with database.transaction() as session:
+        row = session.get_one(Repair, repair.id)
+        row.watch = {**row.watch, "landed_at": (utcnow() - MINUTE).isoformat()}
+    frame = Frame("shop.prices", "other", "shop.py", 1, "other()", True)
+    chain = (Raised("KeyError", "'x'", (frame,)),)
+    failure = Failure(Source.TASK, "elsewhere", "elsewhere", chain)
+    with database.transaction() as session:
+        found = report(session, failure)
+        # The first worker had the new code already, the last one not.
+        early = utcnow() - timedelta(seconds=45)
+        found.opened_at = found.first_seen_at = early
+        found.last_seen_at = utcnow() if again else early
+    assert (look(repair).stands is False) is again
