@@ -64,7 +64,9 @@ def _written(
         if symptom.subject == dotted and symptom.name.isidentifier()
     }
     wanting = {use.path for use in case.index.importers(dotted)}
-    early, late, unknown = [], [], []
+    early: list[str] = []
+    late: list[str] = []
+    unknown: list[str] = []
     for name in sorted({*names, *missing}):
         if f"{dotted}.{name}" in case.index.modules:
             late.append(f"from . import {name} as {name}\n")
