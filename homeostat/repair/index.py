@@ -103,25 +103,31 @@ class Index:
         """Return the imports of `module` itself or from it, relative ones resolved."""
         last = module.rsplit(".", 1)[-1]
         found = []
-        for parsed in self._naming(last):
-            for use in parsed.imports:
-                full = self.absolute(use)
-                if module in {full, f"{full}.{use.name}"}:
-                    found.append(use)
+        for use in self._naming(last):
+            full = self.absolute(use)
+            if module in {full, f"{full}.{use.name}"}:
+                found.append(use)
         return found
 
-    def _naming(self, word: str) -> Iterator[Parsed]:
-        """Parse the files that hold a module's last name, or may mean it by dots alone."""
+    def _naming(self, word: str) -> Iterator[ImportUse]:
+        """Yield the imports of files that hold a module's last name, and those by dots alone."""
         seen = set()
         for parsed in self.files_with(word):
             seen.add(parsed.path)
-            yield parsed
-        for path in self.tree.python_files:
-            text = self.tree.read(path)
-            if path not in seen and text is not None and _BY_DOTS.search(text):
-                parsed_too = parse_file(path, text)
-                if parsed_too is not None:
-                    yield parsed_too
+            yield from parsed.imports
+        for path in self._by_dots:
+            other = None if path in seen else self.parsed(path)
+            for use in other.imports if other else ():
+                if use.level and not use.module:
+                    yield use
+
+    @cached_property
+    def _by_dots(self) -> tuple[str, ...]:
+        return tuple(
+            path
+            for path in self.tree.python_files
+            if (text := self.tree.read(path)) is not None and _BY_DOTS.search(text)
+        )
 
     def absolute(self, use: ImportUse) -> str:
         """Return the absolute dotted name of the module that an import names."""
