@@ -99,6 +99,8 @@ def test_a_defensive_exit_halves_as_well_where_the_directive_says_so() -> None:
                 reduce_global_risk=True,
             )
         assert {round(one.quantity / one.first_quantity, 9) for one in held} == {0.5}
+        # The half that was taken does not hold back the stop.
+        assert all(one.side * (one.stop - defended(one)) >= 0 for one in held)
 
 
 @pytest.mark.usefixtures("sqlite_store")

@@ -85,8 +85,11 @@ def test_a_database_that_is_killed_decides_nothing_and_the_stops_are_made_good(
     assert orders_per_key() == 1
 
 
+@pytest.mark.parametrize("careful", [False, True])
 def test_a_database_that_dies_in_the_middle_of_a_tick_keeps_all_of_it_or_nothing(
-    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    server: PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
+    careful: bool,  # noqa: FBT001  # with a savepoint around each question, and without
 ) -> None:
     now = utcnow()
     later = now + timedelta(minutes=1)
@@ -108,9 +111,9 @@ def test_a_database_that_dies_in_the_middle_of_a_tick_keeps_all_of_it_or_nothing
     def find(name: str) -> Any:
         return Kills() if name == "trading.model_supervisor" else registry.find(name)
 
-    cycle = flow.cycle
+    cycle, assumed = flow.cycle, {"find": find, "careful": careful}
     with monkeypatch.context() as patch:
-        patch.setattr(flow, "cycle", lambda *given, **more: cycle(*given, **{**more, "find": find}))
+        patch.setattr(flow, "cycle", lambda *given, **more: cycle(*given, **{**more, **assumed}))
         with pytest.raises(StoreUnavailableError):
             trade.cycle.run(due_at=later.isoformat())
     server.start()
