@@ -21,8 +21,8 @@ from homeostat.repair.symptom import Kind, Symptom
 
 #: Places that are tried for the use of a parameter whose constant stands in several.
 _MOST_TRACES = 6
-#: Who leaves the parameter out gets what he gets now, whatever else is wrong.
-_CONSERVATIVE = "a constant that stands where only the parameter can have stood"
+#: Who leaves the parameter out gets what he gets now; another default than None waits.
+_CONSERVATIVE = "a None default that stands where only the parameter can have stood"
 
 
 def candidates(case: Case) -> Iterator[Candidate]:
@@ -193,12 +193,13 @@ def _read_instead(case: Case, callee: Definition, name: str) -> Iterator[Candida
                 before_which(case.index, callee, name, trace.nodes),
             ),
         )
+        sure = only and trace.certain and value == "None"
         if added:
             score = trace.score + 0.5 * guesses.get(value, 0.0)
             yield _candidate(
                 case, callee, name, value, {callee.path: added}, f"read {trace.words}",
                 "the body has that constant in its place", score,
-                rule=_CONSERVATIVE if only and trace.certain else "", atomic=trace.together,
+                rule=_CONSERVATIVE if sure else "", atomic=trace.together,
             )  # fmt: skip
 
 
