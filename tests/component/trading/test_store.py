@@ -23,5 +23,5 @@ def test_the_migration_makes_the_tables_of_the_models() -> None:
     with engine().connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
         differences = [repr(one) for one in compare_metadata(context, Base.metadata)]
-    assert len(TABLES) == 18
+    assert len(TABLES) == 22
     assert [one for one in differences if any(f"'{table}'" in one for table in TABLES)] == []

@@ -14,7 +14,7 @@ depends_on = None
 def upgrade() -> None:
     """Add the columns."""
     for name in ("recent_longs", "recent_shorts"):
-        column = sa.Column(name, sa.Double(), nullable=False, server_default="0")
+        column: sa.Column[float] = sa.Column(name, sa.Double(), nullable=False, server_default="0")
         op.add_column("model_records", column)
 
 
