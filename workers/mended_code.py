@@ -2,8 +2,8 @@
 
 Workers renew themselves, whoever started them. What serves, schedules and watches is restarted by
 the stack, one after the other, so that two cores are not busy with five starts at once; a stop
-that was asked for gives the beat's lock back, so that no tick is doubled, and what fell due in
-between is caught up.
+that was asked for gives the beat's lock back, so that no tick is doubled. What falls due in
+between can be missed, and the ledger shows it.
 """
 
 from __future__ import annotations
