@@ -89,13 +89,30 @@ def _postgresql_database(template: str = "template1") -> Iterator[str]:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="session")
+def strips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of generated markets, which the first test that asks for one fills for all."""
+    return tmp_path_factory.mktemp("strips")
+
+
+@pytest.fixture
+def market_made_once(strips: Path, state_dir: Path) -> None:
+    """A state folder that shares its generated market: making one costs two seconds of a core."""
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (state_dir / "market").symlink_to(strips)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(
-    request: pytest.FixtureRequest, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    state_dir: Path,
+    market_made_once: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[str]:
     """A migrated database, once on SQLite and once on PostgreSQL where that answers."""
+    del market_made_once
     if request.param == "sqlite":
-        _copy(request.getfixturevalue("migrated_sqlite"), state_dir)
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), state_dir)
         yield "sqlite"
         return
     template = request.getfixturevalue("migrated_postgresql")
@@ -107,15 +124,11 @@ def store(
 
 
 @pytest.fixture
-def sqlite_store(migrated_sqlite: Path, state_dir: Path) -> str:
+def sqlite_store(migrated_sqlite: Path, state_dir: Path, market_made_once: None) -> str:
     """A migrated SQLite database, for tests in which the server makes no difference."""
-    _copy(migrated_sqlite, state_dir)
+    del market_made_once
+    shutil.copy(migrated_sqlite, state_dir)
     return "sqlite"
-
-
-def _copy(migrated: Path, state_dir: Path) -> None:
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    shutil.copy(migrated, state_dir)
 
 
 @pytest.fixture(scope="session")
