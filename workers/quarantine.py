@@ -7,7 +7,7 @@ import logging
 from redis import RedisError
 
 from homeostat.errors import HomeostatError
-from homeostat.incidents.failure import Failure, Severity, Source
+from homeostat.incidents.failure import Severity
 from homeostat.settings import settings
 from homeostat.store.redis import client
 from homeostat.supervision import poison
@@ -31,11 +31,4 @@ def set_aside(raw: bytes, *, queue: str, why: str, task: str | None) -> None:
             client().lpush(poison.QUARANTINE, raw)
     except (HomeostatError, RedisError):
         log.exception("Not quarantined, so it stands here: %r", raw[:_LOGGED_BYTES])
-    failure = Failure.without_frames(
-        "PoisonMessageError",
-        f"A message on the queue {queue} was set aside: {why}.",
-        source=Source.WORKER,
-        component="workers.main",
-        task=task,
-    )
-    report_failure(failure, severity=Severity.HIGH)
+    report_failure(poison.failure_of(queue, why, task), severity=Severity.HIGH)

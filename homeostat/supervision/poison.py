@@ -15,6 +15,7 @@ from typing import Any
 from redis import Redis
 
 from homeostat.errors import HomeostatError
+from homeostat.incidents.failure import Failure, Source
 from homeostat.settings import Settings
 
 #: The queues of `workers.queues.ALL_QUEUES`; a test holds the two lists together.
@@ -39,6 +40,11 @@ class Poison:
     key: str
     raw: bytes
     why: str
+
+    @property
+    def queue(self) -> str:
+        """The queue whose list it lies in."""
+        return self.key.split(_PRIORITY_SEPARATOR, 1)[0]
 
 
 def connect(settings: Settings) -> Redis:
@@ -68,6 +74,17 @@ def quarantine(client: Redis, poison: Poison) -> bool:
         "redis.call('LPUSH', KEYS[2], ARGV[1]) return 1 else return 0 end"
     )
     return bool(client.eval(script, 2, poison.key, QUARANTINE, poison.raw))
+
+
+def failure_of(queue: str, why: str, task: str | None = None) -> Failure:
+    """Return the failure that a message set aside is, whoever sets it aside."""
+    return Failure.without_frames(
+        "PoisonMessageError",
+        f"A message on the queue {queue} was set aside: {why}.",
+        source=Source.WORKER,
+        component="workers.main",
+        task=task,
+    )
 
 
 def defect_of(raw: bytes) -> str:

@@ -8,6 +8,8 @@ from pydantic import JsonValue
 from redis import Redis
 
 from homeostat.component import Evidence
+from homeostat.incidents.failure import Severity
+from homeostat.incidents.recognition import report
 from homeostat.repair.actions.ground import Ground
 from homeostat.supervision import poison
 from homeostat.supervision.contracts import CannotUndoError
@@ -23,10 +25,13 @@ class PurgePoison:
             return {"poison": found, "quarantined": _length(client)}
 
     def act(self, ground: Ground) -> bool:
-        """Move each aside."""
+        """Move each aside, and count it as a worker does that meets one."""
         with poison.connect(ground.settings()) as client:
-            moved = [poison.quarantine(client, found) for found in poison.find(client)]
-        return any(moved)
+            moved = [one for one in poison.find(client) if poison.quarantine(client, one)]
+        with ground.transaction() as session:
+            for one in moved:
+                report(session, poison.failure_of(one.queue, one.why), severity=Severity.HIGH)
+        return bool(moved)
 
     def observe(self, ground: Ground, before: Mapping[str, JsonValue]) -> Evidence:
         """Look again: the queues are clean and the quarantine holds what was moved."""

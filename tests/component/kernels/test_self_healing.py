@@ -20,8 +20,9 @@ from homeostat.settings import settings
 from homeostat.store import audit, controls
 from homeostat.store.checks import CheckRun
 from homeostat.store.contracts import ActionContract, ContractState
-from homeostat.store.database import transaction
+from homeostat.store.database import reading, transaction
 from homeostat.store.embedded import EmbeddedServer
+from homeostat.store.incidents import Incident
 from homeostat.store.jobs import Job
 from homeostat.store.remedies import RemedyRun, RunState
 from homeostat.store.trading import ModelRecord
@@ -330,6 +331,9 @@ def test_poison_is_moved_aside_whole_and_what_is_sound_stays(healer: SelfHealing
         assert [json.loads(raw) for raw in client.lrange("checks", 0, -1)] == [sound]
         quarantined = client.lrange(poison.QUARANTINE, 0, -1)
         assert sorted(quarantined) == sorted([*bad, b"\xff\xfe"])
+    with reading() as session:
+        counted = session.scalars(select(Incident).where(Incident.type == "PoisonMessageError"))
+        assert sum(one.occurrences for one in counted) == len(quarantined)
 
 
 def test_a_disk_that_runs_full_is_given_room_and_the_room_is_measured(
