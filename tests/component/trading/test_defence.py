@@ -45,7 +45,8 @@ def test_a_defensive_exit_brings_the_stop_to_half_an_r_and_never_nearer() -> Non
                 tighter = max if one.side > 0 else min
                 best[one.id] = tighter(best[one.id], defended(one))
                 assert one.stop == pytest.approx(best[one.id])
-        assert all(one.closed_at is None for one in held)
+        # Another authority may end a position in these minutes; its stop may not.
+        assert "STOP_LOSS" not in {one.exit_rule for one in held}
         assert DEFENCE_R == 0.5
 
 
