@@ -13,9 +13,8 @@ from homeostat.chaos.scenario import (
     Severity,
 )
 from homeostat.component import State
-from homeostat.stress.report import (
-    BootFacts,
-    BootRow,
+from homeostat.stress.boot_facts import BootFacts, BootRow, TierRow
+from homeostat.stress.facts import (
     CadenceRow,
     ComponentRow,
     Facts,
@@ -28,7 +27,6 @@ from homeostat.stress.report import (
     Point,
     Quantiles,
     ThroughputFacts,
-    TierRow,
 )
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -56,7 +56,7 @@ def stress(
 
 
 def _say(report: Report, files: ReportFiles) -> None:
-    from homeostat.stress.outcome_sections import headline
+    from homeostat.stress.sections.summary import headline
 
     for line in headline(report):
         typer.echo(line)

@@ -17,9 +17,11 @@ from homeostat.cli.chaos_run import a_stack, run_controls
 from homeostat.settings import Settings, settings
 from homeostat.store.database import migrate
 from homeostat.stress import conclusion, render, run
+from homeostat.stress.boot_facts import BootFacts
+from homeostat.stress.facts import InputFacts
 from homeostat.stress.plan import Plan
 from homeostat.stress.render import ReportFiles
-from homeostat.stress.report import BootFacts, InputFacts, Report
+from homeostat.stress.report import Report
 from homeostat.supervision.timetable import Entry
 from homeostat.trading import flow
 from workers import control

@@ -8,14 +8,9 @@ from pathlib import Path
 from pydantic import JsonValue, ValidationError
 
 from homeostat.chaos.scenario import Outcome
-from homeostat.stress.report import (
-    Change,
-    Comparison,
-    Facts,
-    Report,
-    Suggestion,
-    Verdict,
-)
+from homeostat.stress.facts import Facts
+from homeostat.stress.findings import Verdict
+from homeostat.stress.report import Change, Comparison, Report, Suggestion
 from homeostat.stress.verdict import Judgement, judge
 
 #: A recovery that used up more of its bound than this leaves too little for a slower machine.

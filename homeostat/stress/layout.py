@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from homeostat.stress.report import Quantiles
+from homeostat.stress.facts import Quantiles
 
 NOT_TESTED = "NOT TESTED"
 YES, NO = "✓ yes", "✗ no"

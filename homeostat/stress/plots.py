@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from homeostat.stress.report import Point, Report
+from homeostat.stress.facts import Point
+from homeostat.stress.report import Report
 
 #: Width and height in inches.
 SIZE = (8.0, 2.6)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from homeostat.stress.layout import NO, NOT_TESTED, Cell, shown
+from homeostat.stress.layout import NO, NOT_TESTED, Cell, Section, shown
 from homeostat.stress.plots import plots
 from homeostat.stress.report import Report
-from homeostat.stress.sections import sections
+from homeostat.stress.sections import SECTIONS
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,14 @@ def _line(cell: Cell) -> str:
     return " ".join(shown(cell).split()).replace("|", "\\|")
 
 
+def _sections(report: Report) -> list[Section]:
+    return [show(report) for show in SECTIONS]
+
+
 def markdown(report: Report) -> str:
     """Return the report as Markdown."""
     template = _environment(escape=False).get_template("report.md.j2")
-    return template.render(report=report, sections=sections(report), line=_line).strip() + "\n"
+    return template.render(report=report, sections=_sections(report), line=_line).strip() + "\n"
 
 
 def html(report: Report) -> str:
@@ -50,7 +54,7 @@ def html(report: Report) -> str:
     template = _environment(escape=True).get_template("report.html.j2")
     return template.render(
         report=report,
-        sections=sections(report),
+        sections=_sections(report),
         plots=plots(report),
         shown=shown,
         not_tested=NOT_TESTED,

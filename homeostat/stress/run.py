@@ -25,15 +25,16 @@ from homeostat.settings import Settings
 from homeostat.store import checks
 from homeostat.store.database import reading
 from homeostat.stress import drill_care
+from homeostat.stress.boot_facts import BootFacts
 from homeostat.stress.control_world import probes_can_fail
 from homeostat.stress.evidence import gathering
 from homeostat.stress.evidence import logs as log_evidence
 from homeostat.stress.evidence.gathering import Seen
 from homeostat.stress.evidence.memory import MemorySampler
 from homeostat.stress.evidence.window import Window
+from homeostat.stress.facts import Facts, InputFacts, Point
 from homeostat.stress.plan import Plan
 from homeostat.stress.producers import Canaries, Drills, Every, ask_for_check, component_of
-from homeostat.stress.report import BootFacts, Facts, InputFacts, Point
 from homeostat.supervision.overview import overview
 from homeostat.supervision.timetable import Entry
 

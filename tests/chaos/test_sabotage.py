@@ -40,7 +40,8 @@ from homeostat.stress.evidence.components import rows as component_rows
 from homeostat.stress.evidence.memory import Track
 from homeostat.stress.evidence.memory import row as memory_row
 from homeostat.stress.evidence.window import Window
-from homeostat.stress.report import Facts, Point, Verdict
+from homeostat.stress.facts import Facts, Point
+from homeostat.stress.findings import Verdict
 from homeostat.stress.verdict import judge
 from homeostat.supervision import cadence as grid
 from homeostat.supervision.check import Tick, run_check

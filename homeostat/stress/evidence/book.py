@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from homeostat.store.trading import EquityPoint, Order, Position
 from homeostat.stress.evidence.window import Window
-from homeostat.stress.report import BookFacts, Point, PositionRow
+from homeostat.stress.facts import BookFacts, Point, PositionRow
 
 #: The report names so many positions, the newest; all of them stand in the store.
 MOST_POSITIONS = 20

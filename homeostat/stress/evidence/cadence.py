@@ -15,7 +15,7 @@ from homeostat.store import checks, timing
 from homeostat.store.checks import CheckRun
 from homeostat.store.timing import RepeatKind
 from homeostat.stress.evidence.window import Window
-from homeostat.stress.report import CadenceRow
+from homeostat.stress.facts import CadenceRow
 from homeostat.supervision import cadence
 from homeostat.supervision.timetable import Entry
 

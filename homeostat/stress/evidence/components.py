@@ -19,7 +19,7 @@ from homeostat.store.figures import Figure
 from homeostat.store.incidents import Incident
 from homeostat.store.trading import Directive, SafetyPolicy, UniverseSnapshot
 from homeostat.stress.evidence.window import Window
-from homeostat.stress.report import CadenceRow, ComponentRow
+from homeostat.stress.facts import CadenceRow, ComponentRow
 from homeostat.supervision.overview import View, overview
 from homeostat.supervision.timetable import Entry
 

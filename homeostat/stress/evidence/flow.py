@@ -17,7 +17,7 @@ from homeostat.store.trading import (
     UniverseSnapshot,
 )
 from homeostat.stress.evidence.window import Window
-from homeostat.stress.report import FreshnessRow, HookRow
+from homeostat.stress.facts import FreshnessRow, HookRow
 
 #: Two cycles this far apart, in seconds, must have seen at least one new one-minute bar.
 BAR_S = 60

@@ -21,6 +21,7 @@ from homeostat.clock import utcnow
 from homeostat.settings import Settings
 from homeostat.store.database import reading
 from homeostat.store.trading import PAPER
+from homeostat.stress.boot_facts import BootFacts
 from homeostat.stress.evidence import (
     book,
     cadence,
@@ -31,8 +32,8 @@ from homeostat.stress.evidence import (
     throughput,
 )
 from homeostat.stress.evidence.window import Window
+from homeostat.stress.facts import Facts, InputFacts, MemoryRow, Point
 from homeostat.stress.plan import Plan
-from homeostat.stress.report import BootFacts, Facts, InputFacts, MemoryRow, Point
 from homeostat.supervision.timetable import Entry
 
 

@@ -13,7 +13,7 @@ from homeostat.store import effects
 from homeostat.store.incidents import Incident, OccurrenceCount, TimelineEntry
 from homeostat.store.remedies import RemedyRun, RunState
 from homeostat.stress.evidence.window import Window, quantiles
-from homeostat.stress.report import ExceptionDigest, IncidentFacts, IncidentRow
+from homeostat.stress.facts import ExceptionDigest, IncidentFacts, IncidentRow
 
 #: The drills' task, and the target of their recognition: p99 in milliseconds.
 DRILL_TASK = "stress.fail"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from homeostat.incidents.redaction import redactor
 from homeostat.stress.evidence.window import Window
-from homeostat.stress.report import LogFacts
+from homeostat.stress.facts import LogFacts
 
 #: An exception's last line as Python prints it: `module.SomeError: message`.
 _RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Exit|Interrupt|Lost))\b")

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 
 from homeostat.chaos.ground import Ground
-from homeostat.stress.report import MemoryRow, Point
+from homeostat.stress.facts import MemoryRow, Point
 
 EVERY_S = 1.0
 #: A process that was seen for less than this has no slope worth the name, in seconds.

@@ -14,7 +14,7 @@ from homeostat.store import effects, jobs
 from homeostat.store.checks import CheckRun
 from homeostat.store.jobs import Job
 from homeostat.stress.evidence.window import Window, quantiles
-from homeostat.stress.report import Point, Quantiles, ThroughputFacts
+from homeostat.stress.facts import Point, Quantiles, ThroughputFacts
 
 #: Targets of the p99 outside declared faults, in milliseconds. The seed only estimated such.
 EFFECT_TARGET_MS = 2_000.0

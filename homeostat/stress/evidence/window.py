@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from homeostat.chaos.scenario import FaultWindow
-from homeostat.stress.report import Quantiles
+from homeostat.stress.facts import Quantiles
 
 #: A distribution's percentiles, in per cent.
 P50, P95, P99 = 50, 95, 99

@@ -8,9 +8,11 @@ from homeostat.store.database import transaction
 from homeostat.store.trading import PAPER, EquityPoint, Order, Position
 from homeostat.stress.evidence import book
 from homeostat.stress.evidence.window import Window
-from homeostat.stress.outcome_sections import flow
+from homeostat.stress.facts import BookFacts
+from homeostat.stress.findings import Verdict
 from homeostat.stress.plots import plots
-from homeostat.stress.report import BookFacts, Report, Verdict
+from homeostat.stress.report import Report
+from homeostat.stress.sections import flow
 from tests.stress_facts import green
 
 pytestmark = pytest.mark.usefixtures("sqlite_store")
@@ -74,7 +76,7 @@ def test_the_report_shows_orders_positions_and_a_plot_of_the_equity() -> None:
         verdict=Verdict.STABLE, grade="A", risk="", rests_on=[], findings=[], not_tested=[],
         hardening=[],
     )  # fmt: skip
-    section = flow(report)
+    section = flow.section(report)
     assert [row[0] for row in section.tables[-1].rows] == ["OPEN", "CLOSED"]
     assert section.tables[-2].rows == [["ENTRY FILLED", 2]]
     assert section.plots == ["equity"]

@@ -9,7 +9,7 @@ from homeostat.store.checks import CheckRun
 from homeostat.store.database import transaction
 from homeostat.stress.evidence import cadence
 from homeostat.stress.evidence.window import Window
-from homeostat.stress.report import CadenceRow
+from homeostat.stress.facts import CadenceRow
 from homeostat.supervision import cadence as grid
 from homeostat.supervision.timetable import check
 

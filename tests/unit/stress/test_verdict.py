@@ -9,7 +9,9 @@ import pytest
 from homeostat.chaos.scenario import Outcome
 from homeostat.component import State
 from homeostat.stress import conclusion, render
-from homeostat.stress.report import EXIT_CODES, ExceptionDigest, Facts, Report, Verdict
+from homeostat.stress.facts import ExceptionDigest, Facts
+from homeostat.stress.findings import Verdict
+from homeostat.stress.report import EXIT_CODES, Report
 from homeostat.stress.verdict import judge
 from tests.stress_facts import START, component, green, quantiles
 
