@@ -16,12 +16,14 @@ START = datetime(2026, 11, 21, tzinfo=UTC)
 MB = 1_000_000.0
 
 
-def samples(shape: Callable[[float], float], noise_mb: float, seed: int) -> list[Sample]:
-    """Ten minutes of samples, one each 30 s, as the infrastructure manager takes them."""
+def samples(
+    shape: Callable[[float], float], noise_mb: float, seed: int, minutes: int = 10
+) -> list[Sample]:
+    """Return some minutes of samples, one each 30 s, as the infrastructure manager takes them."""
     dice = random.Random(seed)  # noqa: S311  # seeded noise
     return [
         (START + timedelta(minutes=m), 200 * MB + shape(m) * MB + dice.gauss(0, noise_mb) * MB)
-        for m in (n / 2 for n in range(21))
+        for m in (n / 2 for n in range(2 * minutes + 1))
     ]
 
 
@@ -45,6 +47,25 @@ def test_a_sawtooth_is_no_leak(period: float, phase: float, height: float) -> No
 def test_a_table_that_fills_and_then_is_full_is_no_leak(full_after: float, seed: int) -> None:
     shape = samples(lambda m: 2.0 * min(m, full_after), 0.05, seed)
     assert leak_per_minute(shape) is None
+
+
+@pytest.mark.parametrize("flat_from", [2.0, 3.0, 4.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_table_that_fills_in_two_steps_is_no_leak(flat_from: float, seed: int) -> None:
+    """Seen from inside the second step, as a window that ends there sees it."""
+    shape = samples(
+        lambda m: 2.0 * min(m, flat_from) + 2.0 * max(0.0, m - flat_from - 5.0), 0.1, seed
+    )
+    assert leak_per_minute(shape) is None
+
+
+def test_nearly_every_leak_is_found_in_ten_minutes_and_every_one_in_fifteen() -> None:
+    def missed(minutes: int) -> int:
+        shapes = (samples(lambda m: m, 0.8, seed, minutes) for seed in range(200))
+        return sum(leak_per_minute(shape) is None for shape in shapes)
+
+    assert missed(10) <= 10
+    assert missed(15) == 0
 
 
 @pytest.mark.parametrize("seed", range(50))
