@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 ACTOR = "fix_analysis"
-#: Seconds for one analysis; a proof that runs a whole suite is the longest part of it.
-SOFT_LIMIT_S = 540
-HARD_LIMIT_S = 600
 #: Until it is looked again at a repair that another worker holds.
 BUSY_AGAIN = timedelta(seconds=30)
 _UNDER_WAY = frozenset({State.ANALYSING, State.PROPOSED, State.APPLYING})
@@ -49,6 +46,9 @@ class AnalysisTask(HomeostatTask):
 
     abstract = True
     signed: ClassVar[bool] = True
+    #: Seconds for one analysis; a proof that runs a whole suite is the longest part of it.
+    soft_time_limit = 540  # type: ignore[assignment]  # Celery's default is None
+    time_limit = 600  # type: ignore[assignment]  # as above
 
     def record_failure(
         self, session: Session, error: BaseException, kwargs: Mapping[str, Any]
@@ -79,13 +79,7 @@ def coding_agent() -> CodingAgent:
     return cast("CodingAgent", registry.find("kernels.coding_agent"))
 
 
-@app.task(
-    name="fix_analysis.analyse",
-    base=AnalysisTask,
-    bind=True,
-    soft_time_limit=SOFT_LIMIT_S,
-    time_limit=HARD_LIMIT_S,
-)
+@app.task(name="fix_analysis.analyse", base=AnalysisTask, bind=True)
 def analyse(
     self: AnalysisTask, incident_id: str, job_id: str | None = None, **_newer: object
 ) -> None:
@@ -176,13 +170,7 @@ def _end(job: LongJob, incident_id: str, state: State, detail: dict[str, JsonVal
         )
 
 
-@app.task(
-    name="fix_analysis.watch",
-    base=AnalysisTask,
-    bind=True,
-    soft_time_limit=SOFT_LIMIT_S,
-    time_limit=HARD_LIMIT_S,
-)
+@app.task(name="fix_analysis.watch", base=AnalysisTask, bind=True)
 def watch(self: AnalysisTask, repair_id: str, job_id: str | None = None, **_newer: object) -> None:
     """Look at an applied fix once; the job's row is due again until its watch is over."""
     with self.long_job(job_id) as job:
@@ -190,13 +178,7 @@ def watch(self: AnalysisTask, repair_id: str, job_id: str | None = None, **_newe
             job.again_at = coding_agent().look(repair_id)
 
 
-@app.task(
-    name="fix_analysis.apply",
-    base=AnalysisTask,
-    bind=True,
-    soft_time_limit=SOFT_LIMIT_S,
-    time_limit=HARD_LIMIT_S,
-)
+@app.task(name="fix_analysis.apply", base=AnalysisTask, bind=True)
 def apply(
     self: AnalysisTask, repair_id: str, by: str = "", job_id: str | None = None, **_newer: object
 ) -> None:
@@ -206,13 +188,7 @@ def apply(
             coding_agent().apply(repair_id, by)
 
 
-@app.task(
-    name="fix_analysis.remedy",
-    base=AnalysisTask,
-    bind=True,
-    soft_time_limit=SOFT_LIMIT_S,
-    time_limit=HARD_LIMIT_S,
-)
+@app.task(name="fix_analysis.remedy", base=AnalysisTask, bind=True)
 def remedy(self: AnalysisTask, run_id: str, job_id: str | None = None, **_newer: object) -> None:
     """Carry out a remedy that was asked for outside an incident."""
     with self.long_job(job_id) as job:

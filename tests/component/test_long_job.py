@@ -11,7 +11,7 @@ from homeostat.store import jobs
 from homeostat.store.database import reading, transaction
 from homeostat.store.jobs import Job
 from tasks.boot import boot_all
-from tasks.fix_analysis import HARD_LIMIT_S, remedy
+from tasks.fix_analysis import remedy
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -34,7 +34,7 @@ def test_it_is_busy_until_its_hard_limit_and_ended_after_the_work(job_id: str) -
         assert job is not None
         left = row(job_id).send_at - utcnow()
         assert row(job_id).state == "pending"
-        assert timedelta(0) <= timedelta(seconds=HARD_LIMIT_S) - left < timedelta(minutes=1)
+        assert timedelta(0) <= timedelta(seconds=remedy.time_limit) - left < timedelta(minutes=1)
     assert row(job_id).state == "done"
 
 
