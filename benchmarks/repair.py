@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks.repair_defects import CLEAR, INJECTORS, Defect
 from benchmarks.repair_judge import judge
-from benchmarks.repair_packages import Package, fetch, make_python, run
+from benchmarks.repair_packages import PYTEST, Package, fetch, make_python, run
 from homeostat.repair.agent import Apply, Options, RepairOutcome, Status, fix
 from homeostat.repair.evidence import is_test
 from homeostat.repair.failure import Failure
@@ -51,6 +51,7 @@ class Result:
     title: str
     reason: str
     stages: dict[str, float] = field(default_factory=dict)
+    repeat_stages: dict[str, float] = field(default_factory=dict)
 
 
 def valid_defects(
@@ -131,19 +132,19 @@ def run_case(package: Package, defect: Defect, node: str, folder: Path, *, histo
     _write(repository, defect.changes)
     _commit(repository, "Drift", first=not history)
     node_id = node.replace("'", "'\\''")
-    command = f"PYTHONPATH={package.source} {package.python} -m pytest -x '{node_id}'"
+    command = f"PYTHONPATH={package.source} {package.python} {PYTEST} -x '{node_id}'"
     knowledge = Knowledge.at(folder / "knowledge.sqlite3")
     options = Options(apply=Apply.POLICY, knowledge=knowledge)
     start = time.perf_counter()
     outcome = fix(repository, command, options)
     seconds = time.perf_counter() - start
     right, reason = _judged(package, defect, outcome)
-    repeat = None
+    repeat, repeat_stages = None, {}
     if outcome.status is Status.APPLIED and right:
         _write(repository, defect.changes)
         _commit(repository, "Drift again", first=False)
         again = fix(repository, command, options)
-        repeat = repeat_seconds(again)
+        repeat, repeat_stages = repeat_seconds(again), stages_of(again)
         if not (again.from_knowledge and again.status is Status.APPLIED):
             repeat = None
             reason += " (not repeated from knowledge)"
@@ -154,7 +155,7 @@ def run_case(package: Package, defect: Defect, node: str, folder: Path, *, histo
         reason if chosen else "; ".join(
             f"{item.candidate.title} → {item.proof.refusal}" for item in outcome.refused[:4]
         ) or outcome.failure,
-        stages_of(outcome),
+        stages_of(outcome), repeat_stages,
     )  # fmt: skip
 
 

@@ -17,6 +17,8 @@ _TEST_TOOLS = ("pytest", "hypothesis", "pretend", "freezegun", "pytest-mock", "p
                "pytest-asyncio", "pytest-benchmark", "pytest-timeout",
                "attrs", "pytz", "trio", "tomli_w", "flit_core",
                "setuptools", "sortedcontainers", "typing_extensions", "markupsafe")  # fmt: skip
+#: The plugin of asyncio warns where its scope is not set, and many a package makes that an error.
+PYTEST = "-m pytest -o asyncio_default_fixture_loop_scope=function"
 #: Modules that the tools above import themselves; they stay, and the source goes before them.
 _TOOLS_NEED = frozenset({
     "packaging", "pluggy", "iniconfig", "sortedcontainers", "attr", "attrs", "typing_extensions",
@@ -97,6 +99,6 @@ def _top_modules(unpacked: Path) -> list[str]:
 
 
 def _runner(repository: Path, tree: Tree, python: Path, source: str) -> Runner:
-    command = f"PYTHONPATH={source} {python} -m pytest"
+    command = f"PYTHONPATH={source} {python} {PYTEST}"
     sandbox = Sandbox(repository, tree.root, find_interpreter(str(python), repository))
     return Runner(sandbox, command, {"PYTHONPATH": source})

@@ -84,12 +84,7 @@ def run(
         typer.echo(json.dumps(shown, indent=2))
     else:
         _tell(shown)
-    why = ""
-    if outcome.status is Status.HEALTHY:
-        why = hints.HEALTHY
-    elif outcome.status is Status.NONE_FOUND:
-        why = hints.why_nothing(repository.resolve(), command, outcome.failure)
-    if why:
+    if why := hints.why_nothing(repository.resolve(), command, outcome):
         typer.echo(f"homeostat: {why}", err=True)
     if outcome.status in {Status.NONE_FOUND, Status.HEALTHY}:
         raise typer.Exit(NONE_FOUND)

@@ -10,6 +10,9 @@ from typing import Any
 
 from homeostat.repair.sandbox import Run
 
+#: What a program says that could not begin, such as pytest of an option that it does not know.
+_COMPLAINT = re.compile(r"(?i)\berror: |not found|no such file")
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -76,14 +79,23 @@ class Failure:
 
     @property
     def headline(self) -> str:
-        """The innermost exception in one line, for records and messages."""
+        """The innermost exception in one line, or how it ended without one, for records."""
         if not self.faults:
-            return f"exit status {self.returncode} without an exception"
+            return self._end
         return (
             f"{self.faults[0].type}: {self.faults[0].message.splitlines()[0][:300]}"
             if (self.faults[0].message)
             else self.faults[0].type
         )
+
+    @property
+    def _end(self) -> str:
+        """How a run without an exception ended, with what it last said of an error."""
+        if self.stopped:
+            return f"ended by its {self.stopped}"
+        said = [line.strip() for line in self.output.splitlines() if _COMPLAINT.search(line)]
+        told = f": {said[-1][:200]}" if said else ""
+        return f"exit status {self.returncode} without an exception{told}"
 
 
 def failure_of(run: Run, repository: Path) -> Failure:

@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from homeostat.repair.outcome import RepairOutcome, Status
 from homeostat.repair.sandbox import find_interpreter
 
 #: By what stands in the command and how it ended.
 _UNUSABLE = (
+    ("", "ended by its ", "It did not come to its end; give a command that fails by itself."),
     ("", "exit status 127 ", "Its program is not found in the sandbox; check the command."),
     (
         "pytest",
@@ -24,20 +26,31 @@ _NOT_LOOKED_INTO = {".git", ".venv", "venv", "node_modules", "build", "dist", "_
 #: Levels below the repository at which a package is looked for.
 _DEPTH = 3
 
-HEALTHY = "The command does not fail, so there is nothing to mend."
+
+def why_nothing(repository: Path, command: str, outcome: RepairOutcome) -> str:
+    """Return why a command was not mended, and what to do about it; empty where it was."""
+    if outcome.status is Status.HEALTHY:
+        return "The command does not fail, so there is nothing to mend."
+    unusable = _unusable(repository, command, outcome.failure)
+    if outcome.status is Status.NONE_FOUND:
+        return unusable or f"No strategy knows a patch for this: {outcome.failure}"
+    if outcome.status is Status.REFUSED:
+        return unusable or (
+            f"No candidate held its proof; the first fell at {outcome.refused[0].proof.refusal}"
+        )
+    return ""
 
 
-def why_nothing(repository: Path, command: str, failure: str) -> str:
-    """Return what to do about a failure (its headline) for which no candidate was found.
-
-    Empty where nothing better can be said than the failure itself.
-    """
+def _unusable(repository: Path, command: str, failure: str) -> str:
+    """Return what is wrong with the command itself, from its failure's headline, or nothing."""
     missing = _NO_MODULE.match(failure)
     if missing:
         return _missing(repository, command, missing["name"])
-    return next(
-        (why for word, end, why in _UNUSABLE if word in command and failure.startswith(end)), ""
-    )
+    _, _, said = failure.partition("without an exception: ")
+    for word, end, why in _UNUSABLE:
+        if word in command and failure.startswith(end):
+            return f"{why} It said: {said}" if said else why
+    return ""
 
 
 def _missing(repository: Path, command: str, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,25 @@ _PYTEST_OPTIONS = "-p homeostat_recorder -p no:cacheprovider"
 #: module for that, in each run, which takes longer than most tests.
 _OUTCOME_ONLY = f"{_PYTEST_OPTIONS} --assert=plain"
 
+#: Options of a command that say how pytest is set up, and not which tests it runs: those with a
+#: value of their own word, and those that hold theirs.
+_SET_UP = frozenset({"-p", "-o", "-c", "-W", "--override-ini", "--rootdir", "--import-mode"})
+_SET_UP_WHOLE = re.compile(
+    r"-[pocW].+|--(override-ini|rootdir|import-mode|noconftest|[\w-]+-mode)\b"
+)
+
 Changes = Mapping[str, str | None]
+
+
+def set_up_of(words: Sequence[str]) -> list[str]:
+    """Return the options of a pytest command that every other run of the tests needs as well."""
+    found: list[str] = []
+    for word, follows in zip(words, [*words[1:], ""], strict=True):
+        if word in _SET_UP:
+            found += [word, follows]
+        elif _SET_UP_WHOLE.match(word):
+            found.append(word)
+    return found
 
 
 @dataclass(frozen=True)
@@ -60,6 +79,12 @@ class Runner:
     def is_pytest(self) -> bool:
         """Whether the command runs pytest."""
         return any(Path(word).name in {"pytest", "py.test"} for word in shlex.split(self.command))
+
+    @property
+    def _options(self) -> list[str]:
+        """What follows pytest in the command."""
+        words, _ = self.words
+        return words[words.index("pytest") + 1 :] if "pytest" in words else []
 
     @contextmanager
     def ahead(self, changes: Changes, *, wall_s: float, watch: Mapping[str, Any]) -> Iterator[None]:
@@ -123,7 +148,7 @@ class Runner:
         out where one of those fails. With `collect_only` nothing is run.
         """
         words = [str(self.sandbox.interpreter.executable), "-m", "pytest", "-q", "--tb=no"]
-        words += ["--continue-on-collection-errors", *paths]
+        words += ["--continue-on-collection-errors", *set_up_of(self._options), *paths]
         words += ["--collect-only"] if collect_only else []
         env = {**self.inherited, **self.words[1], "PYTEST_ADDOPTS": _OUTCOME_ONLY}
         if first:

@@ -21,6 +21,9 @@ _ASK = (
     "list(getattr(sys, 'stdlib_module_names', []))]))"
 )
 
+#: What stands between the programs of one line.
+_SHELL = frozenset({"&&", "||", ";", "|"})
+
 
 @dataclass(frozen=True)
 class Interpreter:
@@ -97,15 +100,19 @@ def _path_files(sites: list[Path]) -> list[Path]:
 def find_interpreter(command: str, cwd: Path) -> Interpreter:
     """Return the Python that `command` (a shell-like line) runs with.
 
-    The first word that names an interpreter or a script with a Python shebang decides; this
-    process's own interpreter is the fall-back, also where the named one has no pytest although
-    the command asks for it.
+    The first program that is an interpreter or a script with a Python shebang decides, on a line
+    of the shell whichever of its programs is; this process's own interpreter is the fall-back, also
+    where the named one has no pytest although the command asks for it.
     """
     own = inspect_interpreter(Path(sys.executable))
-    for word in shlex.split(command):
+    words = shlex.split(command)
+    several = not _SHELL.isdisjoint(words)
+    for word in words:
         if word == "env" or ("=" in word and "/" not in word.split("=", 1)[0]):
             continue
         found = _interpreter_of(word, cwd)
+        if found is None and several:
+            continue
         if found is None:
             break
         if "pytest" in command and not found.has_module("pytest") and own.has_module("pytest"):

@@ -89,9 +89,10 @@ def test_where_nothing_is_found_it_ends_with_3(door: Door, make_repository: Make
 def test_where_all_candidates_were_refused_it_ends_with_4_and_says_why(
     door: Door, make_repository: MakeRepository
 ) -> None:
-    code, out, _ = door(make_repository(IGNORED))
+    code, out, err = door(make_repository(IGNORED))
     assert code == 4
     assert "refused:" in out
+    assert "No candidate held its proof; the first fell at replay: the command still" in err
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,9 @@ def test_where_all_candidates_were_refused_it_ends_with_4_and_says_why(
         ("python -m pytest --no-such", 3, "or an option's plugin is missing"),
         ("python -m pytest -x shop", 3, "pytest finds no test"),
         ("python -c 'import shopkeeper'", 3, "shopkeeper is not installed for"),
+        ("python -m pytest --no-such", 3, "It said: __main__.py: error: unrecognized arguments: "),
+        ("cd shop && python -c 'import shopkeeper'", 3, "shopkeeper is not installed for"),
+        ("python -c 'assert 1 == 2'", 3, "No strategy knows a patch for this: AssertionError"),
         ("python nofile.py", 3, "It shows no Python exception to go by"),
         ("python -c 'import shop'", 3, "does not fail, so there is nothing to mend"),
         ("python 'unbalanced", 64, "check its quotes"),
