@@ -28,6 +28,12 @@ INNER_FRAMES = 200
 LARGEST_SOURCE = 4 * 1024 * 1024
 DEEPEST_GROUP = 8
 
+#: Given as a cause, these are the printed traceback of an exception that came from another process.
+_REMOTE = frozenset(
+    {"billiard.einfo.RemoteTraceback", "multiprocessing.pool.RemoteTraceback",
+     "concurrent.futures.process._RemoteTraceback"}
+)  # fmt: skip
+
 _CAUSE = BaseException.__dict__["__cause__"]
 _CONTEXT = BaseException.__dict__["__context__"]
 _SUPPRESS = BaseException.__dict__["__suppress_context__"]
@@ -73,6 +79,8 @@ def _links(exc: BaseException) -> list[tuple[BaseException, str]]:
 
 def _next(exc: BaseException) -> tuple[BaseException | None, str]:
     cause = _CAUSE.__get__(exc)
+    if cause is not None and type_name(type(cause)) in _REMOTE:
+        return None, ""
     if cause is not None:
         return cause, "was the direct cause of"
     if _SUPPRESS.__get__(exc):

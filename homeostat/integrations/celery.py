@@ -9,15 +9,16 @@ What can go wrong here must not harm the application: every hook logs its own fa
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from celery import Celery, Task, signals
 from celery.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.utils.imports import symbol_by_name
-from celery.worker import state
-from celery.worker.request import Request
 from sqlalchemy import select
 
 from homeostat.clock import new_id, utcnow
@@ -28,6 +29,7 @@ from homeostat.incidents.digest import Digest
 from homeostat.incidents.failure import Failure, Severity, Source
 from homeostat.incidents.recognition import report
 from homeostat.incidents.recovery import healthy_run
+from homeostat.integrations import runs
 from homeostat.repair import pickup
 from homeostat.store import database
 from homeostat.store.incidents import Incident
@@ -39,8 +41,6 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 5.0
 #: The logger on which Celery reports each failed task.
 CELERY_FAILURES = "celery.app.trace"
-#: What the pool says of a process that ended.
-_GONE = (WorkerLostError, SystemExit, KeyboardInterrupt)
 
 
 class Attachment:
@@ -52,6 +52,9 @@ class Attachment:
         self._since = utcnow()
         self._digest = Digest()
         self._no_incident_until: dict[str, float] = {}
+        self._prepared = False
+        #: The worker's main process, where there is one.
+        self._main = 0
         #: The task whose failure Celery told of last.
         self.told = ""
 
@@ -59,10 +62,12 @@ class Attachment:
         """Connect to the signals; connecting the same application twice is once."""
         name = f"homeostat:{id(self._app)}"
         pairs: tuple[tuple[Any, Any], ...] = (
+            (signals.before_task_publish, runs.mark),
             (signals.task_failure, self.failed),
             # A hook of the task's, or the result backend, failed after the task's own code did.
             (signals.task_internal_error, self.failed),
             (signals.task_success, self.succeeded),
+            (signals.task_postrun, self.left),
             (signals.worker_init, self.worker_started),
             (signals.worker_process_init, self.child_started),
             (signals.worker_ready, self.worker_ready),
@@ -72,8 +77,9 @@ class Attachment:
 
     def worker_started(self, **_: object) -> None:
         """Bring the store's schema up to date, before the first task."""
+        self._main = os.getpid()
         try:
-            database.migrate()
+            self._prepare()
         except HomeostatError as error:
             # The sentence says what to do; a traceback would hide it.
             log.error("Homeostat's store cannot be prepared: %s", error)  # noqa: TRY400
@@ -82,7 +88,7 @@ class Attachment:
         self._listen_to_logs()
         for task in self._app.tasks.values():
             if not task.name.startswith("celery."):
-                task.Request = _watched(symbol_by_name(task.Request), self)
+                task.Request = runs.watched(symbol_by_name(task.Request), self)
 
     def child_started(self, **_: object) -> None:
         """Prepare a pool process; no thread is started before the fork, which it might hang."""
@@ -117,6 +123,7 @@ class Attachment:
         exception: BaseException,
         args: object = (),
         kwargs: object = None,
+        request: Mapping[str, object] | None = None,
         **_: object,
     ) -> None:
         """Report a failed task; errors that the task declares as expected are none."""
@@ -130,12 +137,22 @@ class Attachment:
         self._no_incident_until.pop(failure.component, None)
         # A lost pool process is reported by the worker's main process, which forks its successor
         # at once; a thread that held a lock just then would hang the successor, so there is none.
-        self._report(failure, task_id, sender.request.retries or 0)
+        # Where something around the task failed, its request is over and comes with the signal.
+        self._report(failure, runs.run_of(request or sender.request, task_id))
+
+    def left(self, sender: Task, task_id: str, state: str | None, **_: object) -> None:
+        """Report a task that asked its process to exit, where that is the whole worker.
+
+        Without processes of its own for the tasks, a worker tells of that by no signal.
+        """
+        error = sys.exc_info()[1]
+        if state is None and isinstance(error, SystemExit) and os.getpid() == self._main:
+            self.failed(sender, task_id, error)
 
     def lost(self, task: Task, error: BaseException) -> None:
         """Report a pool process that was lost with a task that runs again, each time anew."""
         failure = self._failure(task, task.name or "", WorkerLostError(str(error)))
-        self._report(failure, f"requeued-{new_id()}", 0)
+        self._report(failure, f"requeued:{new_id()}")
 
     def _failure(self, task: Task, name: str, exception: BaseException) -> Failure:
         if isinstance(exception, WorkerLostError | TimeLimitExceeded):
@@ -155,9 +172,10 @@ class Attachment:
             app_packages={top} if top else (),
         )
 
-    def _report(self, failure: Failure, task_id: str, retries: int) -> None:
-        sighting = f"celery:{task_id}:{retries}"
+    def _report(self, failure: Failure, run: str) -> None:
+        sighting = f"celery:{run}"
         try:
+            self._prepare()
             with database.transaction() as session:
                 report(session, failure, severity=self._severity, sighting=sighting)
             spool.take_in(database.transaction)
@@ -173,6 +191,7 @@ class Attachment:
         if self._no_incident_until.get(name, 0.0) > now:
             return
         try:
+            self._prepare()
             spool.take_in(database.transaction)
             if not self._has_open_incident(name):
                 self._no_incident_until[name] = now + LOOK_EVERY_S
@@ -182,6 +201,12 @@ class Attachment:
         except Exception:
             self._no_incident_until[name] = now + LOOK_EVERY_S
             log.exception("The success of task %s could not be recorded", name)
+
+    def _prepare(self) -> None:
+        """Bring the store's schema up to date, once: eager tasks run where no worker started."""
+        if not self._prepared:
+            database.migrate()
+            self._prepared = True
 
     def _has_open_incident(self, component: str) -> bool:
         with database.reading() as session:
@@ -198,26 +223,6 @@ def _call_of(task: Task, args: object, kwargs: object) -> Call | None:
     if not getattr(task, "_decorated", False):
         return None
     return Call.read(type(task).__module__, type(task).__name__, args, kwargs)
-
-
-def _watched(request: type[Request], attachment: Attachment) -> type[Request]:
-    """Return the kind of request that tells of a lost process although its task runs again.
-
-    With `reject_on_worker_lost` Celery sends the message back without a signal, so a task that
-    kills each of its processes would go round for good and nobody would know.
-    """
-
-    class Watched(request):  # type: ignore[misc, valid-type]  # a class that is only known now
-        def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
-            planned = self._already_cancelled or self._already_revoked or state.should_terminate
-            attachment.told = ""
-            answer = super().on_failure(exc_info, *args, **kwargs)
-            error = getattr(exc_info.exception, "exc", exc_info.exception)
-            if isinstance(error, _GONE) and not planned and attachment.told != self.id:
-                attachment.lost(self.task, error)
-            return answer
-
-    return Watched
 
 
 def attach(app: Celery, *, severity: Severity | str = Severity.CRITICAL) -> Attachment:

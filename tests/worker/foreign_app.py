@@ -8,12 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, Reject
 
 from homeostat.integrations.celery import attach
 
-app = Celery("foreign", broker=os.environ["FOREIGN_URL"], backend=os.environ["FOREIGN_URL"])
-app.conf.update(task_default_queue="foreign", worker_prefetch_multiplier=1)
+app = Celery(
+    "foreign",
+    broker=os.environ["FOREIGN_URL"],
+    backend=os.environ.get("FOREIGN_RESULTS", os.environ["FOREIGN_URL"]),
+)
+app.conf.update(
+    task_default_queue="foreign",
+    worker_prefetch_multiplier=1,
+    task_always_eager="FOREIGN_EAGER" in os.environ,
+    broker_transport_options={"visibility_timeout": 2},
+    result_backend_transport_options={"retry_policy": {"max_retries": 1, "timeout": 1.0}},
+)
 attach(app)
 
 
@@ -47,6 +57,34 @@ def retried(*, host: str) -> None:
     raise OSError(f"{host} is away")
 
 
+@app.task(name="foreign.again", bind=True, max_retries=1)  # type: ignore[untyped-decorator]
+def again(self: Task) -> None:
+    raise self.retry(exc=ValueError("not yet"), countdown=0)
+
+
+@app.task(name="foreign.rejected", acks_late=True)  # type: ignore[untyped-decorator]
+def rejected() -> None:
+    raise Reject("no use for it", requeue=False)
+
+
+class DiesAfterwards(Task):
+    """Takes its whole worker along before its message is acknowledged, the first time."""
+
+    abstract = True
+
+    def after_return(self, *given: Any) -> None:
+        deaths = Path(given[3][0])
+        with deaths.open("a") as file:
+            file.write("x")
+        if len(deaths.read_text()) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(name="foreign.interrupted", base=DiesAfterwards, acks_late=True)  # type: ignore[untyped-decorator]
+def interrupted(deaths: str) -> None:
+    raise LookupError(f"no shelf in {deaths}")
+
+
 @app.task(name="foreign.ignored")  # type: ignore[untyped-decorator]
 def ignored() -> None:
     raise Ignore
@@ -65,3 +103,8 @@ def part(number: int) -> float:
 @app.task(name="foreign.sum")  # type: ignore[untyped-decorator]
 def added(parts: list[float]) -> float:
     return sum(parts)
+
+
+@app.task(name="foreign.exits")  # type: ignore[untyped-decorator]
+def exits() -> None:
+    raise SystemExit(3)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import traceback
+from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
@@ -151,6 +152,18 @@ def test_the_innermost_cause_decides() -> None:
 
 def test_a_suppressed_cause_does_not_count() -> None:
     assert signature(caught("suppressed")).basis.type == "LookupError"
+
+
+def test_an_exception_from_another_process_is_itself_and_not_its_printed_traceback() -> None:
+    with ProcessPoolExecutor(1) as pool:
+        error = pool.submit(int, "twelve").exception()
+    assert error is not None
+    assert type(error.__cause__).__name__ == "_RemoteTraceback"
+    found = signature(error)
+    assert (found.basis.type, found.basis.template) == (
+        "ValueError",
+        "invalid literal for int() with base <NUM>: <VALUE>",
+    )
 
 
 def test_one_group_with_another_cause_has_another_replay_key() -> None:
