@@ -8,9 +8,16 @@ all three. What cannot be brought back is named in docs/incidents.md.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+
+from homeostat.incidents.raised import Raised
 
 #: Types by their newer names → the name that the oldest supported version knows.
 _RENAMED = {"re.PatternError": "re.error"}
+
+#: Lines; a longer statement is told as it comes.
+LONGEST_ASSERT = 50
+_ASSERT = re.compile(r"\s*assert\b")
 
 #: PEP 709 (Python 3.12) inlined these; what is defined in one is named without it since then.
 _INLINED = re.compile(r"<(?:list|dict|set)comp>\.")
@@ -34,6 +41,8 @@ _REWORDED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^Can't get local object ", "Can't pickle local object "),
         (r"^Missing required argument 'digestmod'", "Missing required parameter 'digestmod'"),
         (r"\bC _PyTime_t\b", "C PyTime_t"),
+        (r"^argument should be a str or an os\.PathLike object where __fspath__ .*, not '(\w+)'$",
+         r"expected str, bytes or os.PathLike object, not \1"),
         # Python 3.13 names some types in full, `'shop.<locals>.Order' object`.
         (r"^'[\w.<>]+\.(\w+)' object has no attribute", r"'\1' object has no attribute"),
     )
@@ -56,12 +65,39 @@ def function_of(qualified: str) -> str:
     return _INLINED.sub("", qualified.replace(".<locals>", ""))
 
 
-def wording_of(message: str) -> str:
+def wording_of(raised: Raised) -> str:
     """Return a message in one version's words, without the interpreter's remarks."""
-    text = _REMARKS.sub("", message)
+    text = _REMARKS.sub("", raised.message)
     abstract = _ABSTRACT.match(text)
     if abstract:
         return f"{abstract[1]}with abstract method {_WORD.sub(_QUOTED, abstract[2])}"
+    if raised.type == "AttributeError" and text.isidentifier():
+        return _without_member(raised, text)
     for pattern, replacement in _REWORDED:
         text = pattern.sub(replacement, text)
     return text
+
+
+def _without_member(raised: Raised, name: str) -> str:
+    """Return what newer Pythons say of an unknown enum member; Python 3.11 says its name only."""
+    if not raised.frames or raised.frames[-1].module != "enum":
+        return name
+    line = next((frame.context for frame in reversed(raised.frames) if frame.in_app), "")
+    owner = re.search(rf"(\w+)\.{name}\b", line)
+    return f"type object '{owner[1]}' has no attribute '{name}'" if owner else name
+
+
+def assert_line(lines: Sequence[str], number: int) -> int:
+    """Return the line at which the `assert` begins that line `number` is part of, if it is of one.
+
+    Python 3.12 names this line for an assert over several, the others that of what was not true.
+    """
+    for first in range(number, max(0, number - LONGEST_ASSERT), -1):
+        if _ASSERT.match(lines[first - 1]):
+            open_brackets = 0
+            for line in lines[first - 1 : number - 1]:
+                open_brackets += sum(map(line.count, "([{")) - sum(map(line.count, ")]}"))
+                if open_brackets < 1:
+                    return number
+            return first
+    return number

@@ -142,7 +142,7 @@ def basis_of(failure: Failure) -> Basis:
         type=type_name,
         frames=names,
         task=_work_of(failure),
-        template=message_template(type_name, cause.message),
+        template=message_template(type_name, cause),
         context=_failing_line(struck, frames),
         target_hash=failure.target_hash if frames else None,
     )
@@ -247,7 +247,7 @@ def _names(frames: Sequence[Frame]) -> tuple[str, ...]:
     return tuple(map(_name, frames))
 
 
-def message_template(type_name: str, message: str) -> str:
+def message_template(type_name: str, raised: Raised) -> str:
     """Return the message's template, alike on all supported versions of Python.
 
     Errors about names keep the names that they quote: `no attribute 'a'` and `no attribute 'b'`
@@ -255,7 +255,7 @@ def message_template(type_name: str, message: str) -> str:
     """
     if type_name == "RecursionError":
         return "maximum recursion depth exceeded"
-    text = dialects.wording_of(message)
+    text = dialects.wording_of(raised)
     if type_name.rsplit(".", 1)[-1] in _ABOUT_NAMES:
         text = _QUOTED_NAME.sub(partial(_keep, "«{}»"), text)
     return template_of(text).rstrip(" .:")

@@ -68,9 +68,10 @@ def complete(failure: Failure) -> Completion:
 
 
 def _raised(raised: Raised) -> Raised:
+    frames = tuple(_frame(frame) if frame.in_app else frame for frame in raised.frames)
     return replace(
         raised,
-        frames=tuple(_frame(frame) if frame.in_app else frame for frame in raised.frames),
+        frames=unwinding.asserted(frames) if raised.type == "AssertionError" else frames,
         members=tuple(map(_raised, raised.members)),
     )
 

@@ -12,6 +12,7 @@ import linecache
 import os
 import sys
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any
@@ -96,10 +97,13 @@ def _raised(exc: BaseException, relation: str, app_packages: Collection[str], de
         members = tuple(
             _raised(_innermost(one), "", app_packages, depth + 1) for one in inside[:LONGEST_CHAIN]
         )
+    frames = frames_of(_TRACEBACK.__get__(exc), app_packages)
+    if type(exc) is AssertionError:
+        frames = asserted(frames)
     return Raised(
         type=type_name(type(exc)),
         message=message_of(exc),
-        frames=frames_of(_TRACEBACK.__get__(exc), app_packages),
+        frames=frames,
         relation=relation,
         members=members,
     )
@@ -148,6 +152,16 @@ def _frame(entry: TracebackType, app_packages: Collection[str]) -> Frame:
         context=clean(" ".join(source_line(path, entry.tb_lineno or 0).split())) if in_app else "",
         in_app=in_app,
     )
+
+
+def asserted(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """Return the frames of a failed assert, the last one with the line at which it begins."""
+    last = frames[-1] if frames else None
+    if last is None or not last.context:
+        return frames
+    first = dialects.assert_line(linecache.getlines(last.path), last.line)
+    context = clean(" ".join(linecache.getline(last.path, first).split()))
+    return (*frames[:-1], replace(last, context=context))
 
 
 def module_of(namespace: dict[str, Any], code: CodeType) -> str:

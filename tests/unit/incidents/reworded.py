@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import enum
 import json
 import pickle
 import re
@@ -22,6 +23,10 @@ class Pump(abc.ABC):
 
     @abc.abstractmethod
     def stop(self) -> None: ...
+
+
+class Colour(enum.Enum):
+    RED = 1
 
 
 class Valve:
@@ -187,6 +192,14 @@ def named_only() -> None:
 
 def frozen_frames() -> None:
     from json import nothing_there  # type: ignore[attr-defined]  # noqa: F401  # as above
+
+
+def path_of_wrong_type() -> None:
+    PurePosixPath(7)  # type: ignore[arg-type]  # as above
+
+
+def unknown_member() -> None:
+    Colour.BLUE  # type: ignore[attr-defined]  # noqa: B018  # as above
 
 
 WAYS: dict[str, Callable[[], Any]] = {

@@ -132,6 +132,49 @@ def test_frames_of_generics_do_not_count(tmp_path: Path) -> None:
         assert "generic parameters" not in str(live), way
 
 
+#: An assert over several lines, where what is not true does not stand on the first of them.
+_ASSERTS = """
+from reworded import printed
+
+def wide(count=3):
+    assert (
+        count
+        == 4
+    ), "not four"
+
+def nested(counts=(3,)):
+    assert not {
+        count: [
+            count
+        ] for count in counts
+    }, "some (of them"
+
+def other(count=3):
+    assert (
+        count
+        == 5
+    ), "not four"
+
+def called(count=3):
+    assert count
+    wide(
+        count
+    )
+
+WAYS = {f.__name__: f for f in (wide, nested, other, called)}
+"""
+
+
+def test_an_assert_over_several_lines_has_the_same_keys(tmp_path: Path) -> None:
+    (tmp_path / "asserts.py").write_text(_ASSERTS)
+    first, *others = (keys_under(python(one), tmp_path, "asserts") for one in VERSIONS)
+    for way, (live, *_, completed) in first.items():
+        assert completed == live, way
+        for found in others:
+            assert found[way][0] == found[way][-1] == live, way
+    assert first["wide"][0][1] != first["other"][0][1]
+
+
 def _recursive(turns: int) -> None:
     if turns == 0:
         raise LookupError("empty shelf")
