@@ -64,9 +64,9 @@ class AlreadyRunningError(HomeostatError):
 
 
 class MarketDataError(HomeostatError):
-    """A market data file cannot be read."""
+    """A market data file cannot be read; it is a wrong argument, as any that Typer refuses."""
 
-    exit_code = 65
+    exit_code = 2
 
 
 class UnsignedTaskError(HomeostatError):

@@ -55,7 +55,7 @@ def touched(data: Path, confidence: float = 0.75) -> list[Touched]:
 
     Raises MarketDataError where no series has 182 bars without a gap.
     """
-    series = candles.read_path(data)
+    series = candles.read_path(data).series
     found = []
     for policy in Policy:
         parts = [part for one in series for part in _of_series(one, policy, confidence)]

@@ -4,7 +4,7 @@ It claims nothing about profit. What comes out is an expectancy with its confide
 an interval that contains zero says that nothing was shown.
 """
 
-from homeostat.trading.backtest.result import Result, Trade
+from homeostat.trading.backtest.result import Costs, Result, Trade
 from homeostat.trading.backtest.run import backtest
 
-__all__ = ["Result", "Trade", "backtest"]
+__all__ = ["Costs", "Result", "Trade", "backtest"]

@@ -9,13 +9,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from pydantic import JsonValue
+from scipy.special import stdtrit
 
 from homeostat.store.trading.book import FIRST_EQUITY
 from homeostat.trading.market.panel import Floats
 
 #: Trades opened within the same four hours of all symbols are not independent of each other.
 BLOCK_S = 4 * 3_600
-_NORMAL_95 = 1.96
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What one trade paid, in R; slippage has the half spread in it, and funding may be earned."""
+
+    fees: float = 0.0
+    slippage: float = 0.0
+    funding: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,7 @@ class Trade:
     net: float
     bars: int
     adds: int = 0
+    costs: Costs = Costs()
 
 
 @dataclass(frozen=True)
@@ -39,10 +49,15 @@ class Result:
     policy: str
     trades: Sequence[Trade]
     bars: int
+    series: int = 1
+    #: Minutes at which an entry could be made.
+    minutes: int = 0
     #: Entries by the rule that decided them, one for each symbol and minute that was asked.
     blocks: Mapping[str, int] = field(default_factory=dict)
     #: Why the universe kept symbols out, one for each symbol and filter.
     excluded: Mapping[str, int] = field(default_factory=dict)
+    #: Candle files that were left out, each with the sentence that says why.
+    passed_over: Mapping[str, str] = field(default_factory=dict)
     equity: float = FIRST_EQUITY
     drawdown: float = 0.0
 
@@ -57,11 +72,14 @@ class Result:
         known = math.isfinite(error)
         return {
             "policy": self.policy,
+            "series": self.series,
             "bars": self.bars,
+            "minutes": self.minutes,
             "trades": count,
             "expectancy_r": mean,
             "expectancy_r_95": [mean - error, mean + error] if known else None,
             "mean_net_return": float(net.mean()) if count else 0.0,
+            "costs_r": self._costs(),
             "win_rate": float((r > 0).mean()) if count else None,
             "adds": sum(trade.adds for trade in self.trades),
             "exits": {rule: ends[rule] / count for rule in sorted(ends)} if count else {},
@@ -69,7 +87,16 @@ class Result:
             "universe_excluded": dict(sorted(self.excluded.items())),
             "return_on_book": self.equity / FIRST_EQUITY - 1,
             "max_drawdown": self.drawdown,
+            "passed_over": dict(self.passed_over),
             "conclusion": self._conclusion(mean, error),
+        }
+
+    def _costs(self) -> dict[str, JsonValue]:
+        """Return what a trade paid on average, in R; the expectancy is after these."""
+        count = max(len(self.trades), 1)
+        return {
+            name: sum(getattr(trade.costs, name) for trade in self.trades) / count
+            for name in ("fees", "slippage", "funding")
         }
 
     def _conclusion(self, mean: float, error: float) -> str:
@@ -96,7 +123,12 @@ def _error(r: Floats, opened: Sequence[int]) -> float:
     _, place = np.unique(blocks, return_inverse=True)
     groups = int(place.max()) + 1
     if groups < 2:
-        return _NORMAL_95 * alone
+        return _times(count) * alone
     sums = np.bincount(place, weights=r - r.mean())
     together = math.sqrt(float((sums**2).sum()) * groups / (groups - 1)) / count
-    return _NORMAL_95 * max(alone, together)
+    return max(_times(count) * alone, _times(groups) * together)
+
+
+def _times(count: int) -> float:
+    """Return Student's 97.5 % point: few trades or few blocks know their own spread badly."""
+    return float(stdtrit(count - 1, 0.975))

@@ -17,17 +17,17 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, func, select
 from sqlalchemy.orm import Session
 
 from homeostat import registry
 from homeostat.errors import MarketDataError
 from homeostat.store import trading as store
 from homeostat.store.base import Base
-from homeostat.store.trading import CANARY, Directive, ModelRecord, Position
+from homeostat.store.trading import CANARY, Directive, ModelRecord, Order, Position
 from homeostat.store.trading.rules import PolicyHead, UniverseHead
 from homeostat.trading import venue
-from homeostat.trading.backtest.result import Result, Trade
+from homeostat.trading.backtest.result import Costs, Result, Trade
 from homeostat.trading.backtest.stretches import stretches
 from homeostat.trading.dynamic_tpsl import Policy, tiered_arrays
 from homeostat.trading.flow import LOOKBACK, entries, exits, opening
@@ -66,25 +66,30 @@ def backtest(
     `floor` is the least confidence. `universe` says whether symbols are filtered; unless said,
     they are where there are several: one series that was named leaves nothing to choose.
     """
-    series = candles.read_path(data)
+    recording = candles.read_path(data)
+    series = recording.series
     filtered = len(series) > 1 if universe is None else universe
-    if not any(len(one) > WINDOW for one in series):
-        raise MarketDataError(
-            f"{data} holds no series longer than {WINDOW} bars; name a longer recording."
-        )
     with _own_store() as session:
         desk = _Run(session, policy, _directive(floor), model or EwmaModel(), filtered)
         for panel in stretches(series):
             desk.trade(panel)
+        if not desk.minutes:
+            raise MarketDataError(
+                f"{data} holds no {WINDOW + 1} minutes without an hour's silence between them; "
+                "name a longer recording."
+            )
         book = store.book_of(session, BOOK)
         return Result(
             policy.value,
             desk.trades,
-            sum(len(one) for one in series),
-            desk.blocks,
-            desk.excluded,
-            book.equity,
-            desk.drawdown,
+            bars=sum(len(one) for one in series),
+            series=len(series),
+            minutes=desk.minutes,
+            blocks=desk.blocks,
+            excluded=desk.excluded,
+            passed_over=recording.passed_over,
+            equity=book.equity,
+            drawdown=desk.drawdown,
         )
 
 
@@ -144,6 +149,7 @@ class _Run:
     blocks: Counter[str] = field(default_factory=Counter)
     excluded: Counter[str] = field(default_factory=Counter)
     drawdown: float = 0.0
+    minutes: int = 0
     held: set[str] = field(default_factory=set)
     _peak: float = 0.0
 
@@ -166,7 +172,8 @@ class _Run:
                 at, frozenset(), PolicyHead("", _EVER, "ALLOW_ALL"), self.directive, universe
             )
             self._exits(Floor(self.session, panel, listed, self.parties, ground))
-            if end < last and self._has_room(panel):
+            if end < last:
+                self.minutes += 1
                 self._entries(panel, ground, listed)
         for position in store.open_positions(self.session, BOOK):
             closed = venue.close(
@@ -209,6 +216,8 @@ class _Run:
         return any(panel.symbols[row] not in self.held for row in priced.tolist())
 
     def _entries(self, panel: Panel, ground: Ground, listed: dict[str, Instrument]) -> None:
+        if not self._has_room(panel):
+            return
         batch = entries.decide(self.session, panel, self.model, ground, self.parties)
         desk = opening.Desk(
             self.session,
@@ -238,8 +247,17 @@ class _Run:
                 net,
                 position.bars,
                 position.adds,
+                self._costs(position),
             )
         )
         equity = store.book_of(self.session, BOOK).equity
         self._peak = max(self._peak, equity)
         self.drawdown = max(self.drawdown, 1 - equity / self._peak)
+
+    def _costs(self, position: Position) -> Costs:
+        statement = select(func.sum(Order.fee), func.sum(Order.slippage)).where(
+            Order.decision_id == position.decision_id, Order.state == "FILLED"
+        )
+        fees, slippage = self.session.execute(statement).one()
+        risk = position.risk_per_unit * position.first_quantity
+        return Costs(fees / risk, slippage / risk, (position.costs - fees) / risk)

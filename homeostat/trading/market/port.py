@@ -60,7 +60,7 @@ def recorded(data: Path, state_dir: Path) -> Market:
     Each series begins at the strip's first column, whatever day it was recorded on; one that is
     shorter than the longest is repeated.
     """
-    series = candles.read_path(data)
+    series = candles.read_path(data).series
     grids = [_minutes(one) for one in series]
     length = max(len(grid.times) for grid in grids)
     columns = {

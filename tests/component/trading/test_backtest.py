@@ -7,6 +7,7 @@ import math
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,17 @@ from homeostat.errors import MarketDataError
 from homeostat.settings import settings
 from homeostat.trading import venue
 from homeostat.trading.backtest import Result, Trade, backtest
+from homeostat.trading.backtest import run as running
 from homeostat.trading.backtest.run import MOST_POSITIONS
 from homeostat.trading.dynamic_tpsl import Policy
 from homeostat.trading.market import generator
-from homeostat.trading.market.panel import Panel
+from homeostat.trading.market.panel import Instrument, Panel
 from homeostat.trading.models.agent import EwmaModel
 
 BARS = 900
+#: A funding moment, and the first minute of a climb that has it among its bars.
+MIDNIGHT = 1_700_006_400
+BEGIN = MIDNIGHT - 60 * 250
 
 
 def rows_of(panel: Panel, symbol: int = 0) -> list[list[float]]:
@@ -125,31 +130,62 @@ def climbing(bars: int = 400) -> Panel:
     close = 100 * np.exp(np.cumsum(steps))[None, :]
     opened = np.concatenate([close[:, :1], close[:, :-1]], axis=1)
     high, low = np.maximum(opened, close) * 1.0001, np.minimum(opened, close) * 0.9999
-    times = 1_700_000_040 + 60 * np.arange(bars, dtype=np.int64)
+    times = BEGIN + 60 * np.arange(bars, dtype=np.int64)
     return Panel(("UPUSDT",), times, opened, high, low, close, np.full_like(close, 1e5))
 
 
 def test_a_steady_climb_earns_and_is_amplified_by_the_live_rules(tmp_path: Path) -> None:
     found = backtest(as_csv(rows_of(climbing()), tmp_path), model=EwmaModel(slope=3.0))
-    late = [one for one in found.trades if one.at >= 1_700_000_040 + 60 * 160]
+    late = [one for one in found.trades if one.at >= BEGIN + 60 * 160]
     assert late
     assert all(one.side == 1 and one.r > 0 for one in late)
     assert sum(one.adds for one in late) > 0
     assert found.equity > 10_000
 
 
-def test_fees_slippage_and_funding_are_in_every_result(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def without(cost: str, patch: pytest.MonkeyPatch) -> None:
+    """Take one cost away from every trade."""
+    if cost in {"TAKER_FEE", "SLIPPAGE"}:
+        patch.setattr(venue.paper, cost, 0.0)
+    else:
+        free: Any = {cost: 0.0}
+        patch.setattr(running, "Instrument", partial(Instrument, **free))
+
+
+@pytest.mark.parametrize(
+    ("cost", "name", "paid"),
+    [
+        ("TAKER_FEE", "fees", 2 * 0.0005),
+        ("SLIPPAGE", "slippage", 2 * 0.0001),
+        ("half_spread", "slippage", 2 * 0.0001),
+        ("funding_rate", "funding", 0.0001),
+    ],
+)
+def test_each_cost_is_in_the_result_of_each_trade_that_met_it(
+    cost: str, name: str, paid: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = as_csv(rows_of(climbing()), tmp_path)
     dear = backtest(path, policy=Policy.TIERED, model=EwmaModel(slope=3.0))
-    for name in ("TAKER_FEE", "SLIPPAGE"):
-        monkeypatch.setattr(venue.paper, name, 0.0)
+    without(cost, monkeypatch)
     free = backtest(path, policy=Policy.TIERED, model=EwmaModel(slope=3.0))
-    costs = 2 * (0.0005 + 0.0001)
     assert [one.at for one in free.trades] == [one.at for one in dear.trades]
-    for cheap, paid in zip(free.trades, dear.trades, strict=True):
-        assert cheap.net - paid.net == pytest.approx(costs, rel=0.15)
+    met = 0
+    for cheap, one in zip(free.trades, dear.trades, strict=True):
+        midnight = one.at < MIDNIGHT <= one.at + 60 * one.bars
+        if cost == "funding_rate" and not midnight:
+            assert cheap.net == pytest.approx(one.net, rel=1e-9)
+            continue
+        met += 1
+        assert cheap.net - one.net == pytest.approx(paid, rel=0.1)
+        saved = getattr(one.costs, name) - getattr(cheap.costs, name)
+        assert cheap.r - one.r == pytest.approx(saved, rel=0.05)
+    assert met > 0
+    assert cost == "funding_rate" or met == len(dear.trades)
+    assert free.equity > dear.equity
+    told: Any = dear.as_json()
+    assert told["costs_r"][name] == pytest.approx(
+        np.mean([getattr(one.costs, name) for one in dear.trades])
+    )
 
 
 def test_nothing_of_a_backtest_reaches_the_live_store(panel: Panel, tmp_path: Path) -> None:
@@ -205,7 +241,7 @@ def test_a_file_that_cannot_be_believed_is_one_clear_sentence(
 ) -> None:
     path = tmp_path / name
     path.write_text(content)
-    assert command_line(["trade", "backtest", "--data", str(path), "-o", "json"]) == 65
+    assert command_line(["trade", "backtest", "--data", str(path), "-o", "json"]) == 2
     told = capsys.readouterr()
     assert name in told.err
     assert told.out == ""
@@ -214,5 +250,5 @@ def test_a_file_that_cannot_be_believed_is_one_clear_sentence(
 
 
 def test_too_short_a_recording_is_refused(panel: Panel, tmp_path: Path) -> None:
-    with pytest.raises(MarketDataError, match="no series longer than 130"):
+    with pytest.raises(MarketDataError, match="holds no 131 minutes"):
         backtest(as_csv(rows_of(panel)[:120], tmp_path))

@@ -108,5 +108,5 @@ def test_a_backtest_reports_an_interval_and_all_exits(tmp_path: Path, capsys: Ca
 def test_a_broken_file_is_one_sentence(tmp_path: Path, capsys: Capture) -> None:
     file = recorded(tmp_path / "eth.csv")
     file.write_text(file.read_text()[:-9])
-    assert command_line(["trade", "backtest", "--data", str(file)]) == 65
+    assert command_line(["trade", "backtest", "--data", str(file)]) == 2
     assert str(file) in capsys.readouterr().err

@@ -53,7 +53,7 @@ def test_lean_days_are_joined_and_quotes_passed_over(tmp_path: Path) -> None:
     write_lean(home / "20221213_trade.zip", "0,1,2,1,2,5\n60000,2,3,2,3,5\n")
     write_lean(home / "20221214_trade.zip", "0,3,4,3,4,5\n")
     write_lean(home / "20221214_quote.zip", "nonsense")
-    (found,) = candles.read_path(tmp_path)
+    (found,) = candles.read_path(tmp_path).series
     assert found.symbol == "ADAUSDT"
     assert found.times.tolist() == [1_670_889_600, 1_670_889_660, 1_670_976_000]
 
@@ -74,7 +74,8 @@ def test_json_lists_are_read(
 def test_equal_symbols_of_two_venues_keep_apart(tmp_path: Path) -> None:
     for venue in ("binance", "bybit"):
         write_lean(tmp_path / venue / "minute" / "btcusd" / "20221213_trade.zip", "0,1,2,1,2,5\n")
-    assert [one.symbol for one in candles.read_path(tmp_path)] == ["BTCUSD.binance", "BTCUSD.bybit"]
+    found = candles.read_path(tmp_path).series
+    assert [one.symbol for one in found] == ["BTCUSD.binance", "BTCUSD.bybit"]
 
 
 def damaged(kind: str, folder: Path) -> Path:  # noqa: C901  # one branch a damage
@@ -138,7 +139,7 @@ def test_a_damaged_file_is_refused_in_one_sentence(tmp_path: Path, kind: str) ->
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MarketDataError, match="holds no candle files"):
+    with pytest.raises(MarketDataError, match="holds no usable candles"):
         candles.read_path(tmp_path)
 
 
@@ -151,6 +152,6 @@ def test_the_recorded_month_is_read_whole() -> None:
 
 @needs_recordings
 def test_all_recorded_days_are_read() -> None:
-    found = candles.read_path(RECORDED / "lean")
+    found = candles.read_path(RECORDED / "lean").series
     assert len(found) == 9
     assert all(np.diff(one.times).min() >= 60 for one in found)
