@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,34 +15,11 @@ from typing import Any
 
 from homeostat.repair.evidence import is_test
 from homeostat.repair.failure import Failure, failure_of
+from homeostat.repair.proof.pytest_options import added, alone, set_up_of
 from homeostat.repair.sandbox import Ready, Run, Sandbox
 from homeostat.repair.sandbox.runner import shell_words
 
-#: `-p no:cacheprovider`: the run must not depend on an earlier one. Plugins of the target stay on.
-_PYTEST_OPTIONS = "-p homeostat_recorder -p no:cacheprovider"
-#: Where only passed or failed is asked, no assertion need explain itself: pytest rewrites each test
-#: module for that, in each run, which takes longer than most tests.
-_OUTCOME_ONLY = f"{_PYTEST_OPTIONS} --assert=plain"
-
-#: Options of a command that say how pytest is set up, and not which tests it runs: those with a
-#: value of their own word, and those that hold theirs.
-_SET_UP = frozenset({"-p", "-o", "-c", "-W", "--override-ini", "--rootdir", "--import-mode"})
-_SET_UP_WHOLE = re.compile(
-    r"-[pocW].+|--(override-ini|rootdir|import-mode|noconftest|[\w-]+-mode)\b"
-)
-
 Changes = Mapping[str, str | None]
-
-
-def set_up_of(words: Sequence[str]) -> list[str]:
-    """Return the options of a pytest command that every other run of the tests needs as well."""
-    found: list[str] = []
-    for word, follows in zip(words, [*words[1:], ""], strict=True):
-        if word in _SET_UP:
-            found += [word, follows]
-        elif _SET_UP_WHOLE.match(word):
-            found.append(word)
-    return found
 
 
 @dataclass(frozen=True)
@@ -80,6 +56,12 @@ class Runner:
         """Whether the command runs pytest."""
         return any(Path(word).name in {"pytest", "py.test"} for word in shlex.split(self.command))
 
+    def _env(self, *, outcome_only: bool) -> dict[str, str]:
+        """Return the variables of a run."""
+        env = {**self.inherited, **self.words[1]}
+        given, own = env.get("PYTEST_ADDOPTS", ""), self.sandbox.interpreter
+        return {**env, "PYTEST_ADDOPTS": added(own, given, outcome_only=outcome_only)}
+
     @property
     def _options(self) -> list[str]:
         """What follows pytest in the command."""
@@ -114,9 +96,8 @@ class Runner:
         watch: Mapping[str, Any] | None,
         readable: Sequence[Path],
     ) -> tuple[Run, Failure]:
-        words, own = self.words
-        options = _OUTCOME_ONLY if watch else _PYTEST_OPTIONS
-        env = {**self.inherited, **own, "PYTEST_ADDOPTS": options}
+        words, env = [*self.words[0]], self._env(outcome_only=bool(watch))
+        words += alone(self.sandbox.interpreter) if "pytest" in words else []
         if watch:
             env["HOMEOSTAT_WATCH"] = json.dumps(watch)
         if readable:
@@ -150,7 +131,7 @@ class Runner:
         words = [str(self.sandbox.interpreter.executable), "-m", "pytest", "-q", "--tb=no"]
         words += ["--continue-on-collection-errors", *set_up_of(self._options), *paths]
         words += ["--collect-only"] if collect_only else []
-        env = {**self.inherited, **self.words[1], "PYTEST_ADDOPTS": _OUTCOME_ONLY}
+        env = self._env(outcome_only=True)
         if first:
             env["HOMEOSTAT_FIRST"] = json.dumps({"files": list(first), "stop": stop_early})
         if readable:

@@ -142,6 +142,19 @@ def test_a_path_set_by_env_stands_beside_our_own(
     assert "+import math" in json.loads(out)["fix"]["diff"]
 
 
+def test_tests_that_would_run_in_processes_of_their_own_are_seen_as_well(
+    door: Door, make_repository: MakeRepository
+) -> None:
+    test = "import shop\n\n\ndef test_total():\n    assert shop.total([1]) == 1\n"
+    settings = "[pytest]\naddopts = -n 2\n"
+    repository = make_repository({**EVIDENT, "test_total.py": test, "pytest.ini": settings})
+    for words in ("-x test_total.py", "-n 2 test_total.py"):
+        command = f"{sys.executable} -m pytest {words}"
+        code, out, err = door(repository, "-o", "json", command=command)
+        assert code == 0, err
+        assert "+import math" in json.loads(out)["fix"]["diff"]
+
+
 def test_a_folder_that_is_no_repository_is_one_clear_sentence(door: Door, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         code, _, err = door(folder)

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from homeostat.repair.failure import Failure
-from homeostat.repair.proof.runs import set_up_of
+from homeostat.repair.proof.pytest_options import set_up_of
 
 
 def test_a_run_that_was_ended_is_named_after_what_ended_it() -> None:
