@@ -16,7 +16,7 @@ from types import TracebackType
 from pydantic import JsonValue
 
 from homeostat.clock import utcnow
-from homeostat.incidents import loglines, surroundings, unwinding
+from homeostat.incidents import given, loglines, surroundings, unwinding
 from homeostat.incidents.failure import Failure
 from homeostat.incidents.raised import Raised
 from homeostat.incidents.redaction import Redactor, redactor
@@ -63,7 +63,7 @@ def capture(failure: Failure) -> Content:
     }
     for name, part in parts.items():
         content[name] = guarded(part)
-    return finish(content)
+    return finish(content, failure)
 
 
 def guarded(part: Callable[[], JsonValue]) -> JsonValue:
@@ -74,10 +74,10 @@ def guarded(part: Callable[[], JsonValue]) -> JsonValue:
         return {"unavailable": text_of(f"{type(error).__name__}: {error}", 200)}
 
 
-def finish(content: Content) -> Content:
+def finish(content: Content, failure: Failure | None = None) -> Content:
     """Redact and cut to size; where even that fails, the fact remains and nothing leaks."""
     try:
-        cleaner = redactor()
+        cleaner = _knowing_given(failure)
         cleaner.learn(content)
         clean = cleaner.value(content)
         return fitted(clean) if isinstance(clean, dict) else {"schema": SCHEMA}
@@ -90,8 +90,16 @@ def cleaner_of(failure: Failure) -> Redactor:
 
     For the words that are kept beside the bundle: a message often quotes a variable.
     """
-    cleaner = redactor()
+    cleaner = _knowing_given(failure)
     cleaner.learn(guarded(partial(exception_chain, failure)))
+    return cleaner
+
+
+def _knowing_given(failure: Failure | None) -> Redactor:
+    cleaner = redactor()
+    exception = failure.exception if failure else None
+    for name, text in given.texts_of(exception) if exception else ():
+        cleaner.learn(text, name)
     return cleaner
 
 

@@ -37,7 +37,9 @@ REMEMBERED = 100
 #: A longer text is no header's or option's name.
 LONG_NAME = 80
 _FEWEST = 2
-_OPTION = re.compile(r"--?[A-Za-z][\w-]*$")
+#: An option, or the name of what the next line holds.
+_CURL_LOGIN = ("-u", "--user", "-U", "--proxy-user")
+_LABEL = re.compile(r"--?[A-Za-z][\w-]*$|\s*[\w.-]{1,40}:\s*$")
 #: Of a value that was cut off with its text, so many characters give it away.
 SHORTEST_PIECE = 6
 #: How a text that was cut ends, or how long it is where its end does not say so.
@@ -83,7 +85,7 @@ class Redactor:
         """Remove this value wherever it turns up, also percent-encoded and in base64."""
         if len(value) < SHORTEST_SECRET or value.isspace():
             return
-        self._values |= forms_of(value)
+        self._values |= {*forms_of(value), clean(value.upper()), clean(value.lower())}
         self._pattern, self._longest = None, 0
 
     def protect_environment(self, environment: Mapping[str, str] | None = None) -> None:
@@ -129,7 +131,9 @@ class Redactor:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return {self.text(key): self.value(item, key) for key, item in value.items()}
+            return {
+                self.text(key): self.value(item, _named(value, key)) for key, item in value.items()
+            }
         if isinstance(value, list):
             secret = _secret_places(value)
             return [
@@ -150,7 +154,8 @@ class Redactor:
                         self.protect(password_within(word))
         elif isinstance(value, dict):
             for key, item in value.items():
-                self.learn(item, key if is_secret_name(key) else name)
+                called = _named(value, key)
+                self.learn(item, called if is_secret_name(called) else name)
         elif isinstance(value, list):
             for place in _secret_places(value):
                 self.learn(value[place], "secret")
@@ -158,11 +163,18 @@ class Redactor:
                 self.learn(item, name)
 
 
+def _named(document: Mapping[str, JsonValue], key: str) -> str:
+    """Return what an entry is called: an enum's value (`_value_`) goes by its member's name."""
+    member = document.get("_name_") if key == "_value_" else None
+    return member if isinstance(member, str) else key
+
+
 def _secret_places(value: list[JsonValue]) -> set[int]:
     """Return the places in a list whose values are secret by what stands before or among them.
 
     Header-like pairs, `["Authorization", "…"]`, also doubled as some libraries keep them; options
-    of a command line, `["--password", "…"]`; the lines of a private key.
+    of a command line, `["--password", "…"]`; the user and password of a call of curl; the line
+    below `password:`; the lines of a private key.
     """
     first = value[0] if value else None
     names = [item for item in value[:-1] if isinstance(item, str) and len(item) < LONG_NAME]
@@ -179,8 +191,9 @@ def _secret_places(value: list[JsonValue]) -> set[int]:
         if isinstance(item, str):
             in_key = (in_key or "PRIVATE KEY" in item) and "-----END" not in item
             before = value[place - 1] if place else None
-            option = isinstance(before, str) and _OPTION.match(before) and is_secret_name(before)
-            if option or (in_key and "PRIVATE KEY" not in item):
+            named = isinstance(before, str) and _LABEL.match(before) and is_secret_name(before)
+            named = named or (before in _CURL_LOGIN and ":" in item and "curl" in names)
+            if named or (in_key and "PRIVATE KEY" not in item):
                 found.add(place)
     return found
 

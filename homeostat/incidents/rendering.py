@@ -43,7 +43,7 @@ _NAME = type.__dict__["__name__"]
 _QUALNAME = type.__dict__["__qualname__"]
 _MRO = type.__dict__["__mro__"]
 _DICT = type.__dict__["__dict__"]
-_ARGS = BaseException.__dict__["args"]
+ARGS = BaseException.__dict__["args"]
 _SCALARS = (str, bytes, int, float, bool, type(None))
 _TUPLES = (tuple, list)
 #: The interpreter's own, whose place in the source is no part of what they say.
@@ -69,15 +69,15 @@ def message_of(exc: BaseException) -> str:
 
     An application's own `__str__` is not called: what it was given stands in the arguments.
     """
-    args = _ARGS.__get__(exc)
+    args = ARGS.__get__(exc)
     if _is(exc, BaseExceptionGroup):
         return text_of(BaseExceptionGroup.__dict__["message"].__get__(exc), LONGEST_MESSAGE)
     if type(exc) in _SYNTAX:
         return text_of(SyntaxError.__dict__["msg"].__get__(exc), LONGEST_MESSAGE)
     told = args
-    method = _lookup(type(exc), "__str__")
+    method = lookup(type(exc), "__str__")
     if type(exc) in _TOLD_BY_ATTRIBUTES:
-        told = tuple(_attributes(exc).values())
+        told = tuple(attributes_of(exc).values())
     if (type(exc) in _TOLD_BY_ATTRIBUTES or isinstance(method, WrapperDescriptorType)) and all(
         map(_is_plain, told)
     ):
@@ -88,11 +88,12 @@ def message_of(exc: BaseException) -> str:
     if len(args) == 1:
         return text_of(args[0], LONGEST_MESSAGE)
     if not args:
-        return text_of(render(exc)) if _attributes(exc) else ""
+        return text_of(render(exc)) if attributes_of(exc) else ""
     return ", ".join(text_of(arg) for arg in args[:ITEMS])
 
 
-def _lookup(cls: type, name: str) -> object:
+def lookup(cls: type, name: str) -> object:
+    """Return what a class or one of its bases has under that name, past any metaclass."""
     for base in _MRO.__get__(cls):
         found = _DICT.__get__(base).get(name)
         if found is not None:
@@ -202,7 +203,7 @@ class _Rendering:
         described = _described(value)
         if described is not None:
             return described
-        attributes = _attributes(value)
+        attributes = attributes_of(value)
         name = type_name(type(value))
         if not attributes or depth <= 0 or self._left <= 0:
             return f"<{name}>"
@@ -243,7 +244,7 @@ def _fields_of(value: object) -> tuple[str, ...]:
     """Return the field names of a named tuple, empty for anything else."""
     if not issubclass(type(value), tuple) or type(value) is tuple:
         return ()
-    fields = _lookup(type(value), "_fields")
+    fields = lookup(type(value), "_fields")
     if type(fields) is not tuple or not all(type(name) is str for name in fields):
         return ()
     return fields
@@ -275,7 +276,7 @@ def _string(value: object) -> str:
     return value if type(value) is str else "?"
 
 
-def _attributes(value: object) -> dict[object, object]:
+def attributes_of(value: object) -> dict[object, object]:
     """Return the instance dictionary, only where it is the real one and not a property."""
     for base in _MRO.__get__(type(value)):
         slot = _DICT.__get__(base).get("__dict__")

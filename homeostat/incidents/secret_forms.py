@@ -6,6 +6,7 @@ import base64
 import itertools
 import json
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
@@ -38,7 +39,34 @@ _NAME = (
 )
 _NAMED = rf"{_NAME}['\"]?\s{{0,3}}(?>:=|=>|[:=])\s{{0,3}}+|--{_NAME}\s{{1,3}}"
 _QUOTED = r"[bru]{0,2}\"(?:[^\"\\]|\\.)*(?:\"|\Z)|[bru]{0,2}'(?:[^'\\]|\\.)*(?:'|\Z)"
-_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+
+
+@lru_cache(maxsize=4_096)
+def is_secret_name(name: str) -> bool:
+    """Tell whether a variable, key, header or parameter of that name holds a secret."""
+    words = [word.lower() for word in _WORDS.findall(name[:200])]
+    if not _PARTS.isdisjoint(words) or "".join(words) in _PARTS:
+        return True
+    if any(word.endswith(_ENDINGS) for word in words):
+        return True
+    return any(
+        word in {"key", "keys"} and before in _KEY_OWNERS
+        for before, word in itertools.pairwise(words)
+    )
+
+
+def _parameters_hidden(match: re.Match[str]) -> str:
+    """Return a statement's parameters without texts, where it names a secret column.
+
+    Which of them belongs to that column only the database's own grammar could tell.
+    """
+    statement, between, parameters = match.groups()
+    if any(map(is_secret_name, re.findall(r"\w+", statement))):
+        parameters = re.sub(_QUOTED, MASK, parameters)
+    return f"{statement}{between}{parameters}"
+
+
+_RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         # PEM blocks (RFC 7468), whole or cut off.
@@ -72,6 +100,22 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<![A-Za-z0-9])(?:[sr]k_(?:live|test)_\w{10,}|whsec_\w{16,}|sk-[\w-]{16,})", MASK),
         (r"(?<![A-Za-z0-9])(?:AIza[\w-]{30,}|ya29\.[\w-]{20,}|npm_\w{30,}|pypi-[\w-]{30,})", MASK),
         (r"https://hooks\.slack\.com/services/[\w/]+", MASK),
+        # SQLAlchemy's words about a statement that failed, and PostgreSQL's about a row.
+        (r"(\[SQL: [\s\S]{1,20000}?)(\]\s*\[parameters: )([\s\S]*)", _parameters_hidden),
+        (r"(Failing row contains \().*(?=\))", rf"\1{MASK}"),
+        (rf"(?i)(\bKey \((?:[^)]*\W)?{_NAME}(?:\W[^)]*)?\)=\()[^)]*", rf"\1{MASK}"),
+        # `curl -u user:password`, as a line or as a list that is shown as text.
+        (
+            (r"(\bcurl\b[^\n]{0,1000}?['\"\s](?:-[uU]|--(?:proxy-)?user)(?:['\"]?,?\s*|=)['\"]?"
+            r"[^\s:'\"]{1,100}:)[^\s'\"]+"),
+            rf"\1{MASK}",
+        ),
+        # A block of YAML, and a value below its name.
+        (
+            (rf"(?i)(?<![\w.-])({_NAME}:[ \t]*(?:[|>][-+]?[ \t]*)?\r?\n[ \t]*)"
+            r"(?![-#{\[])[^\s:]+(?=\s|\Z)"),
+            rf"\1{MASK}",
+        ),
         # An option and its value in a list that is shown as text, and an element of XML.
         (rf"(?i)(['\"]--?{_NAME}['\"],\s*)(?:{_QUOTED})", rf"\1{MASK}"),
         (rf"(?i)(<({_NAME})>)[^<]+(?=</\2>)", rf"\1{MASK}"),
@@ -92,22 +136,8 @@ _TRIGGERS = (
     "ghr_", "github_pat", "glpat", "xox", "xapp", "sk_", "sk-", "rk_", "whsec", "aiza", "ya29",
     "npm_", "pypi-", "pass", "pwd", "secret", "token", "key",
     "credential", "authoriz", "cookie", "dsn", "jwt", "session", "bearer", "basic", "digest",
-    "negotiate",
+    "negotiate", "curl", "failing row", "[parameters: ",
 )  # fmt: skip
-
-
-@lru_cache(maxsize=4_096)
-def is_secret_name(name: str) -> bool:
-    """Tell whether a variable, key, header or parameter of that name holds a secret."""
-    words = [word.lower() for word in _WORDS.findall(name[:200])]
-    if not _PARTS.isdisjoint(words) or "".join(words) in _PARTS:
-        return True
-    if any(word.endswith(_ENDINGS) for word in words):
-        return True
-    return any(
-        word in {"key", "keys"} and before in _KEY_OWNERS
-        for before, word in itertools.pairwise(words)
-    )
 
 
 def by_rules(text: str) -> str:

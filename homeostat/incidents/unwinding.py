@@ -43,12 +43,12 @@ _TRACEBACK = BaseException.__dict__["__traceback__"]
 
 def chain_of(exc: BaseException, app_packages: Collection[str] = ()) -> tuple[Raised, ...]:
     """Return what was raised, innermost cause first; suppressed contexts are left out."""
-    return tuple(_raised(link, how, app_packages, 0) for link, how in _links(original_of(exc)))
+    return tuple(_raised(link, how, app_packages, 0) for link, how in links_of(original_of(exc)))
 
 
 def tracebacks_of(exc: BaseException) -> list[TracebackType | None]:
     """Return the tracebacks of the chain, in the order of `chain_of`."""
-    return [_TRACEBACK.__get__(link) for link, _ in _links(original_of(exc))]
+    return [_TRACEBACK.__get__(link) for link, _ in links_of(original_of(exc))]
 
 
 def original_of(exc: BaseException) -> BaseException:
@@ -64,7 +64,8 @@ def original_of(exc: BaseException) -> BaseException:
     return handled if traceback is not None and traceback is _TRACEBACK.__get__(handled) else exc
 
 
-def _links(exc: BaseException) -> list[tuple[BaseException, str]]:
+def links_of(exc: BaseException) -> list[tuple[BaseException, str]]:
+    """Return the exceptions of a chain and how each led to the next, innermost cause first."""
     links: list[tuple[BaseException, str]] = []
     seen: set[int] = set()
     current: BaseException | None = exc

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import base64
+import enum
 import json
 import logging
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from homeostat.incidents import bundle, loglines, surroundings
-from homeostat.incidents.bundle import LARGEST, capture, size_of
+from homeostat.incidents.bundle import LARGEST, capture, cleaner_of, size_of
 from homeostat.incidents.failure import Failure
 
 SECRET = "c0rrect-h0rse-battery"
+GIVEN = "gr33n-h0rse-saddle"
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -88,6 +91,41 @@ def test_no_planted_secret_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert where < 0, text[max(0, where - 200) : where + 80]
     assert base64.b64encode(SECRET.encode()).decode()[:16] not in text
     assert "gave up with" in text
+
+
+class LoginError(Exception):
+    def __init__(self, user: str, password: str) -> None:
+        super().__init__(user, password)
+
+
+class TokenError(Exception):
+    def __init__(self, user: str, value: str) -> None:
+        super().__init__(f"{user} may not use {value}")
+        self.token = value
+
+
+class Keys(enum.Enum):
+    API_TOKEN = f"{GIVEN}-member"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda: LoginError("ann", f"{GIVEN}-argument"),
+        lambda: TokenError("ann", f"{GIVEN}-attribute"),
+        lambda: ValueError(f"{Keys.API_TOKEN.value} is refused"),
+    ],
+)
+def test_what_an_exception_was_given_in_secret_is_not_in_its_message(
+    error: Callable[[], Exception],
+) -> None:
+    def raise_it() -> None:
+        member = Keys.API_TOKEN
+        raise error() from KeyError(member.name)
+
+    found = failing(raise_it)
+    for text in (json.dumps(capture(found)), cleaner_of(found).text(found.message)):
+        assert GIVEN not in text
 
 
 def test_a_hostile_local_does_not_hurt() -> None:

@@ -1,5 +1,5 @@
 """Planted secrets do not come out."""
-# ruff: noqa: E501  # a planted text is easier to judge on one line
+# ruff: noqa: E501, S608  # a planted text is easier to judge on one line; no statement is run
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ PLANTED = [
     f"Cookie: sid=abc; session={SECRET}", f"Set-Cookie: sid={SECRET}; HttpOnly", f"secret_key='{SECRET}'",
     f"connect(host='db', password='{SECRET}')", f"{{'client_secret': '{SECRET}'}}", f"PGPASSWORD={SECRET} psql",
     f"dsn=host=db password={SECRET}", f'{{"Authorization": "{SECRET}"}}', f"X-Api-Key: {SECRET}",
+    f"curl -s -u ann:{SECRET} https://db.lan", f"['curl', '--user', 'ann:{SECRET}', 'https://db.lan']",
+    f"password:\n      {SECRET}\nhost: db", f"password: |\n    {SECRET}", f"DETAIL:  Failing row contains (1, {SECRET}).",
+    f"[SQL: UPDATE users SET password=? WHERE id=?]\n[parameters: ('{SECRET}', 3)]",
+    f"[SQL: INSERT INTO t (a, api_token) VALUES (?, ?)]\n[parameters: [('a', '{SECRET}'), ('b', \"{SECRET}\")]]",
+    f"Key (tenant, api_token)=(3, {SECRET}) already exists.",
     f"AWS_SECRET_ACCESS_KEY={SECRET}", f"passphrase => {SECRET}", f"token = b'{SECRET}'",
 ]  # fmt: skip
 
@@ -47,6 +52,15 @@ def test_a_named_secret_is_removed(text: str) -> None:
     assert base64.b64encode(SECRET.encode()).decode() not in cleaned
     assert MASK in cleaned
     assert cleaned.startswith("before ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["docker run -u 1000:1000 --user app:app shop", "[SQL: UPDATE t SET a=? WHERE b=?]\n[parameters: ('ann', 3)]",
+     "Key (id)=(3) already exists.", "secrets:\n    - name: db", "curl failed: 7"],
+)  # fmt: skip
+def test_a_harmless_text_stays(text: str) -> None:
+    assert Redactor().text(text) == text
 
 
 @pytest.mark.parametrize("secret", FORMS)
@@ -88,7 +102,7 @@ def test_an_announced_value_is_removed_in_every_form(secret: str) -> None:
     [repr(QUOTED), json.dumps({"x": QUOTED}), quote(QUOTED), quote_plus(QUOTED),
      QUOTED.encode().hex(), base64.b64encode(f"ann:{QUOTED}".encode()).decode(),
      base64.b64encode(f"a{QUOTED}".encode()).decode(),
-     base64.urlsafe_b64encode(f"?>{QUOTED}!".encode()).decode()],
+     base64.urlsafe_b64encode(f"?>{QUOTED}!".encode()).decode(), QUOTED.upper(), QUOTED.lower()],
 )  # fmt: skip
 def test_a_known_value_is_removed_however_it_is_written(written: str) -> None:
     cleaned = Redactor([QUOTED]).text(f"it was {written} here")
@@ -117,6 +131,9 @@ def test_a_secret_is_known_by_what_stands_beside_it() -> None:
         "key": ["-----BEGIN EC PRIVATE KEY-----", f"{SECRET}-3", "-----END EC PRIVATE KEY-----"],
         "login": {"Authorization": f"Basic {base64.b64encode(b'ann:deep-value-3').decode()}"},
         "decoded": "ann:deep-value-3",
+        "lines": ["host: db", "password:", f"{SECRET}-4"],
+        "call": ["curl", "-u", f"ann:{SECRET}-5", "https://db.lan"],
+        "member": {"<type>": "shop.Keys", "_value_": f"{SECRET}-6", "_name_": "API_TOKEN"},
         "words": ["secret", "agents", "abroad"],
     }
     redactor = Redactor()
