@@ -25,10 +25,11 @@ def play_round(self: HomeostatTask, job_id: str | None = None, **_newer: object)
     repository = settings().repository
     with self.long_job(job_id) as job:
         if job and repository is not None and settings().recovery:
-            refactoring.play(repository, PROOF, _spend)
+            refactoring.play(repository, PROOF, spend)
 
 
-def _spend(session: Session, approval: Approval) -> bool:
+def spend(session: Session, approval: Approval) -> bool:
+    """Spend an approved refactoring's approval; False where policy does not let it be spent."""
     governance = cast("Governance", registry.find("kernels.governance"))
     decision = governance.use(
         session, approval.id, action=approval.action, subject=approval.subject, actor=refactor.ACTOR

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from homeostat.store.approvals import Approval
 from homeostat.store.audit import AuditRow
+from homeostat.store.beat import BeatEntry
 from homeostat.store.decisions import DecisionRecord
 from homeostat.supervision.contracts import Effect, Outcome, Terms
 
@@ -145,6 +146,15 @@ class Governance(Protocol):
         self, session: Session, approval_id: str, *, action: str, subject: str, actor: str
     ) -> Decision:
         """Spend an approval on exactly what was approved; allowed at most once."""
+
+
+class Timetable(Protocol):
+    """What is asked of `kernels.scheduler`."""
+
+    def set_interval(
+        self, session: Session, entry: str, interval_s: float, *, actor: str
+    ) -> BeatEntry:
+        """Change an entry's interval; raises UnknownEntryError, and ValueError below a second."""
 
 
 class Verification(Protocol):

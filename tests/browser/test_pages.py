@@ -44,7 +44,7 @@ with transaction() as session:
     failure = Failure.without_frames("OddError", "The <i>gribble</i> jammed.", "cli", "workers.x")
     incident = report(session, failure, severity="low").id
     approval = approvals.request(
-        session, action="config.change", subject="planted", risk="low",
+        session, action="refactor.apply", subject="planted", risk="low",
         requested_by="kernels.meta_loop", plan="- a\\n+ b", valid_for=timedelta(hours=1),
     ).id
     audit.append(session, actor="planter", action="plant.seed", resource="planted")

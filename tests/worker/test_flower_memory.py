@@ -74,7 +74,7 @@ def test_its_memory_stays_once_its_table_is_full(flower: psutil.Process) -> None
     def memory_after(tasks: int) -> float:
         while (seen := succeeded()) < tasks:
             live(app, BATCH)
-            wait_until(lambda: succeeded() >= seen + BATCH, "Flower has read them")  # noqa: B023  # called within the pass
+            wait_until(lambda: succeeded() >= seen + BATCH, "Flower has read them")
         return flower.memory_info().rss / 1e6
 
     empty = memory_after(0)

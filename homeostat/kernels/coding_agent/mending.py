@@ -191,17 +191,21 @@ class Mending:
     def _ask_a_person(
         self, session: Session, repair: Repair, incident: Incident, state: State, reason: str
     ) -> None:
-        approval = self.governance.request(
-            session, action=OTHER, subject=repair.id, risk="medium", actor=ACTOR,
-            plan=record.plan_of(repair),
-        )  # fmt: skip
-        repair.approval_id, repair.status = approval.id, Status.WAITING.value
-        detail = {**_told(repair), "reason": reason, "approval": approval.id}
+        detail = {**_told(repair), "reason": reason}
+        outcome = f"`homeostat fix approve {repair.id}` applies it"
+        try:
+            approval = self.governance.request(
+                session, action=OTHER, subject=repair.id, risk="medium", actor=ACTOR,
+                plan=record.plan_of(repair),
+            )  # fmt: skip
+        except HomeostatError as error:
+            # Where policy refuses, or cannot be read, no approval can get round it.
+            state, outcome = State.ESCALATED, str(error)
+        else:
+            repair.approval_id, repair.status = approval.id, Status.WAITING.value
+            detail["approval"] = approval.id
         lifecycle.transition(session, incident.id, state, actor=ACTOR, detail=detail)
-        record.step(
-            session, self.clarity, repair, "held_back", rule=reason,
-            outcome=f"`homeostat fix approve {repair.id}` applies it",
-        )  # fmt: skip
+        record.step(session, self.clarity, repair, "held_back", rule=reason, outcome=outcome)
 
     def begin(
         self,

@@ -29,14 +29,20 @@ class Governed(ports.Governance, Protocol):
 
 
 def rulings(session: Session, governance: Governed) -> dict[str, JsonValue]:
-    """Rule on what nobody knows, what destroys evidence, and what harms nothing."""
-    unknown = governance.decide(session, action="probe.unknown", risk="low", actor=_NAME)
-    destroys = governance.decide(session, action="log.delete", risk="low", actor=_NAME)
-    sandbox = governance.decide(session, action="sandbox.run", risk="low", actor=_NAME)
+    """Rule on what nobody knows, what destroys evidence, and what the policy speaks for."""
+    rulings: dict[str, JsonValue] = {}
+    for name, (action, actor) in _asked(governance.policy()).items():
+        decision = governance.decide(session, action=action, risk="low", actor=actor)
+        rulings[name] = decision.allowed or decision.needs_approval
+    return rulings
+
+
+def _asked(policy: Policy) -> dict[str, tuple[str, str]]:
+    """Return what is ruled on: name → action and actor."""
     return {
-        "unknown_passes": unknown.allowed or unknown.needs_approval,
-        "destroying_passes": destroys.allowed or destroys.needs_approval,
-        "sandbox_passes": sandbox.allowed or sandbox.needs_approval,
+        "unknown_passes": ("probe.unknown", _NAME),
+        "destroying_passes": ("log.delete", _NAME),
+        "spoken_for_passes": _something_approvable(policy),
     }
 
 
@@ -47,15 +53,11 @@ def expected_rulings(governance: Governed) -> dict[str, JsonValue]:
             governance.policy(),
             action=action,
             risk=Risk.LOW,
-            actor=_NAME,
+            actor=actor,
             mode=governance.mode,
             successes=0,
         )[0]
-        for name, action in (
-            ("unknown_passes", "probe.unknown"),
-            ("destroying_passes", "log.delete"),
-            ("sandbox_passes", "sandbox.run"),
-        )
+        for name, (action, actor) in _asked(governance.policy()).items()
     }
     return {name: verdict is not Verdict.REFUSE for name, verdict in verdicts.items()}
 

@@ -9,7 +9,6 @@ contract: it is read back, and what is not in force was not changed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydantic import JsonValue
@@ -19,7 +18,9 @@ from sqlalchemy.orm import Session
 from homeostat.clock import new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
 from homeostat.errors import ActionRefusedError
+from homeostat.kernels.meta_loop import scoring
 from homeostat.kernels.meta_loop.interval import Interval
+from homeostat.kernels.meta_loop.scoring import TICKS, Score
 from homeostat.store import beat, decisions, tunings
 from homeostat.store.beat import BeatEntry
 from homeostat.store.checks import CheckRun
@@ -27,34 +28,13 @@ from homeostat.store.tunings import Tuning, TuningState
 from homeostat.supervision import cadence, events
 from homeostat.supervision.contracts import Terms
 from homeostat.supervision.events import undone
-from homeostat.supervision.ports import Governance, Verification
+from homeostat.supervision.ports import Governance, Timetable, Verification
 
 ACTOR = "kernels.meta_loop"
-#: Ticks that a score is taken over, before a change and after it.
-TICKS = 12
-#: A loop whose load is above the first is relieved; a relieved one below the second is restored.
-OVERLOADED, IDLE = 0.5, 0.1
-#: An interval is never stretched beyond this many times the declared one.
-MOST_STRETCH = 4.0
-#: What a stretched interval costs: a failure is seen that much later.
-STALENESS_WEIGHT = 0.2
 #: A change must lower the score at least to this share of what it was.
 CLEARLY_LOWER = 0.9
 #: A change that did not help is not tried again for so long.
 COOL_DOWN = timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Score:
-    """How a loop did: `load` is the share of time it ran plus the share of ticks it missed."""
-
-    load: float
-    staleness: float
-
-    @property
-    def total(self) -> float:
-        """The figure that a change must lower."""
-        return self.load + STALENESS_WEIGHT * self.staleness
 
 
 class MetaLoop(Component):
@@ -67,6 +47,7 @@ class MetaLoop(Component):
         summary="Tunes intervals from measured runs, and undoes a change that did not help.",
         needs=(
             "kernels.health_monitor",
+            "kernels.scheduler",
             "kernels.clarity_framework",
             "kernels.governance",
             "kernels.verification_framework",
@@ -78,17 +59,7 @@ class MetaLoop(Component):
         self, session: Session, entry: str, interval_s: float, declared_s: float, until: datetime
     ) -> Score:
         """Score the last TICKS ticks of a loop that were due before `until`."""
-        start = until - timedelta(seconds=TICKS * interval_s)
-        due = [*cadence.due_between(entry, interval_s, start, until)]
-        runs = session.execute(
-            select(CheckRun.started_at, CheckRun.ended_at).where(
-                CheckRun.entry == entry, CheckRun.due_at >= start, CheckRun.due_at < until
-            )
-        ).all()
-        seconds = [(ended - started).total_seconds() for started, ended in runs]
-        mean_s = sum(seconds) / len(seconds) if seconds else 0.0
-        missed = max(0, len(due) - len(runs)) / len(due) if due else 0.0
-        return Score(mean_s / interval_s + missed, interval_s / declared_s)
+        return scoring.score(session, entry, interval_s, declared_s, until)
 
     def propose(self, session: Session, loops: Sequence[BeatEntry], now: datetime) -> Tuning | None:
         """Start the one change that promises most; None where there is none, or one is on trial."""
@@ -97,10 +68,11 @@ class MetaLoop(Component):
         best: tuple[float, str, float, float, Score] | None = None
         for loop in loops:
             entry, interval_s, declared_s = loop.name, loop.interval_s, loop.declared_s
-            if self._cooling(session, entry, now) or not _seen(session, entry, interval_s, now):
+            seen = scoring.seen(session, entry, interval_s, now)
+            if not seen or self._cooling(session, entry, now):
                 continue
             score = self.score(session, entry, interval_s, declared_s, now)
-            wanted = _wanted(score, interval_s, declared_s)
+            wanted = scoring.wanted(score, interval_s, declared_s)
             urgency = score.load if wanted > interval_s else -score.load
             if wanted != interval_s and (best is None or urgency > best[0]):
                 best = (urgency, entry, interval_s, wanted, score)
@@ -128,7 +100,7 @@ class MetaLoop(Component):
         self, session: Session, entry: str, before: float, after: float, score: Score, now: datetime
     ) -> Tuning:
         why = f"load {score.load:.2f} at an interval of {before:g} s"
-        terms, effect = _change(session, entry, after)
+        terms, effect = self._change(session, entry, after)
         outcome = self._verification().under_contract(session, terms, effect, risk="low")
         tuning = Tuning(
             name=entry,
@@ -149,6 +121,12 @@ class MetaLoop(Component):
         self._record(session, tuning, name, {"before": before, "after": after})
         return tuning
 
+    def _change(self, session: Session, entry: str, interval_s: float) -> tuple[Terms, Interval]:
+        """Return the change as an act under contract: what is read must be what was asked for."""
+        terms = Terms("tune.interval", entry, ACTOR, {"interval_s": interval_s})
+        timetable: Timetable = self.need("kernels.scheduler")
+        return terms, Interval(session, timetable, entry, interval_s, ACTOR)
+
     def _verification(self) -> Verification:
         found: Verification = self.need("kernels.verification_framework")
         return found
@@ -167,7 +145,8 @@ class MetaLoop(Component):
         else:
             tuning.state = TuningState.ROLLED_BACK
             if loop is not None:
-                self._verification().within(session, *_change(session, tuning.name, tuning.before))
+                undoing = self._change(session, tuning.name, tuning.before)
+                self._verification().within(session, *undoing)
         figures: dict[str, JsonValue] = {
             "score_before": round(tuning.score_before, 4),
             "score_after": round(score.total, 4),
@@ -257,27 +236,6 @@ class MetaLoop(Component):
             else None,
         }
         return CycleResult(work=len(loops), observed=observed)
-
-
-def _change(session: Session, entry: str, interval_s: float) -> tuple[Terms, Interval]:
-    """Return the change as an act under contract: what is read must be what was asked for."""
-    terms = Terms("tune.interval", entry, ACTOR, {"interval_s": interval_s})
-    return terms, Interval(session, entry, interval_s)
-
-
-def _wanted(score: Score, interval_s: float, declared_s: float) -> float:
-    if score.load > OVERLOADED:
-        return min(2 * interval_s, MOST_STRETCH * declared_s)
-    if score.load < IDLE and interval_s > declared_s:
-        return max(interval_s / 2, declared_s)
-    return interval_s
-
-
-def _seen(session: Session, entry: str, interval_s: float, now: datetime) -> bool:
-    """Return whether the loop has been running long enough for a score."""
-    first = now - timedelta(seconds=TICKS * interval_s)
-    earlier = select(CheckRun.id).where(CheckRun.entry == entry, CheckRun.due_at <= first)
-    return session.scalar(earlier.limit(1)) is not None
 
 
 def _made_up_runs(

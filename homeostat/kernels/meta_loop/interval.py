@@ -8,16 +8,19 @@ from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from homeostat.store import beat
 from homeostat.store.beat import BeatEntry
+from homeostat.supervision.ports import Timetable
 
 
 class Interval:
     """An entry's interval as an effect; it is read from the table and not from memory."""
 
-    def __init__(self, session: Session, entry: str, interval_s: float) -> None:
-        """Take what is to be changed, in whose transaction, and into what (seconds)."""
-        self._session, self._entry, self._interval_s = session, entry, interval_s
+    def __init__(
+        self, session: Session, timetable: Timetable, entry: str, interval_s: float, actor: str
+    ) -> None:
+        """Take whose transaction and whose timetable, what is to be changed, and to what (s)."""
+        self._session, self._timetable, self._actor = session, timetable, actor
+        self._entry, self._interval_s = entry, interval_s
 
     def read(self) -> dict[str, JsonValue]:
         """Return the interval in force; None where there is no such entry."""
@@ -36,6 +39,7 @@ class Interval:
 
     def _set(self, interval_s: float) -> None:
         with self._session.begin_nested():
-            row = beat.set_interval(self._session, self._entry, interval_s)
-            self._session.flush()
+            row = self._timetable.set_interval(
+                self._session, self._entry, interval_s, actor=self._actor
+            )
         self._session.refresh(row)

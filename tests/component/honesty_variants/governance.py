@@ -25,7 +25,7 @@ class RepeatsItsFirstDecision(Governance):
 
     def decide(self, session: Session, **what: Any) -> Decision:
         if not self.first:
-            what = {"action": "sandbox.run", "risk": "low", "actor": "x"}
+            what = {"action": "refactor.apply", "risk": "low", "actor": "x"}
             self.first.append(super().decide(session, **what))
         return self.first[0]
 

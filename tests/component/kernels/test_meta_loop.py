@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from homeostat import registry
 from homeostat.clock import utcnow
-from homeostat.kernels.meta_loop import TICKS, MetaLoop
+from homeostat.kernels.meta_loop import MetaLoop
+from homeostat.kernels.meta_loop.scoring import TICKS
 from homeostat.store import audit, beat
 from homeostat.store.beat import BeatEntry
 from homeostat.store.checks import CheckRun

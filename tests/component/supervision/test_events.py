@@ -139,7 +139,7 @@ def _cause() -> Any:
 def _approval(session: Session) -> None:
     governance = kernel("governance")
     asked = governance.request(
-        session, action="config.change", subject=new_id(), risk="low", actor="t", plan="p"
+        session, action="refactor.apply", subject=new_id(), risk="low", actor="t", plan="p"
     )
     governance.approve(session, asked.id, by="ada")
 
