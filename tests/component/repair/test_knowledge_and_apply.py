@@ -16,6 +16,7 @@ from homeostat.repair import decisions
 from homeostat.repair.agent import Apply, Options, Status, fix
 from homeostat.repair.apply import ApplyError, commit_changes, recover, revert_commit
 from homeostat.repair.knowledge import Knowledge, OldKnowledgeError
+from homeostat.repair.outcome import RepairOutcome
 from homeostat.repair.sandbox import Isolation, detect_isolation
 from homeostat.settings import Mode
 from tests.component.repair.conftest import GOOD, MakeRepository, git, write
@@ -64,36 +65,55 @@ def test_a_known_fix_is_not_replayed_where_the_file_is_another(
     assert (again.status, again.from_knowledge) == (Status.APPLIED, False)
 
 
-@needs_sandbox
-def test_a_known_fix_whose_replay_takes_long_is_replayed_beside_the_reproduction(
+@pytest.fixture
+def once_mended(
     make_repository: MakeRepository, knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> tuple[Path, Options]:
+    """A repository that was mended, and broke again; its known fix is worth a guess."""
     monkeypatch.setattr("homeostat.repair.knowledge.WORTH_A_GUESS_S", 0.0)
+    monkeypatch.setattr("homeostat.repair.agent.CROWDED", float("inf"))
     drift = DRIFT["renamed parameter"][0]
     repository = make_repository(drift)
     options = Options(apply=Apply.POLICY, knowledge=knowledge)
     fix(repository, COMMAND, options)
     write(repository, drift)
     git(repository, "commit", "-q", "-am", "Drift again")
-    again = fix(repository, COMMAND, options)
-    assert (again.status, again.from_knowledge) == (Status.APPLIED, True)
-    assert again.chosen is not None
-    replay = again.chosen.proof.steps[-1]
-    assert float(str(replay.observed["run_s"])) > replay.seconds, "it was under way already"
-    assert replay.observed["before"] == again.failure != ""
+    return repository, options
+
+
+def was_under_way(outcome: RepairOutcome) -> bool:
+    """Whether the replay took longer than was waited for it."""
+    assert outcome.chosen is not None
+    replay = outcome.chosen.proof.steps[-1]
+    return float(str(replay.observed["run_s"])) > replay.seconds
 
 
 @needs_sandbox
-def test_a_guess_at_a_known_fix_mends_no_other_failure(
-    make_repository: MakeRepository, knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch
+def test_a_known_fix_whose_replay_takes_long_is_replayed_beside_the_reproduction(
+    once_mended: tuple[Path, Options],
 ) -> None:
-    monkeypatch.setattr("homeostat.repair.knowledge.WORTH_A_GUESS_S", 0.0)
-    drift = DRIFT["renamed parameter"][0]
-    repository = make_repository(drift)
-    options = Options(apply=Apply.POLICY, knowledge=knowledge)
-    fix(repository, COMMAND, options)
-    write(repository, {**drift, "user.py": "raise RuntimeError('another')\n"})
-    git(repository, "commit", "-q", "-am", "Drift again, and something else")
+    again = fix(once_mended[0], COMMAND, once_mended[1])
+    assert (again.status, again.from_knowledge) == (Status.APPLIED, True)
+    assert was_under_way(again)
+    assert again.chosen is not None
+    assert again.chosen.proof.steps[-1].observed["before"] == again.failure != ""
+
+
+@needs_sandbox
+def test_on_a_crowded_machine_it_is_replayed_after_it(
+    once_mended: tuple[Path, Options], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("homeostat.repair.agent.CROWDED", 0.0)
+    again = fix(once_mended[0], COMMAND, once_mended[1])
+    assert (again.status, again.from_knowledge) == (Status.APPLIED, True)
+    assert not was_under_way(again)
+
+
+@needs_sandbox
+def test_a_guess_at_a_known_fix_mends_no_other_failure(once_mended: tuple[Path, Options]) -> None:
+    repository, options = once_mended
+    write(repository, {"user.py": "raise RuntimeError('another')\n"})
+    git(repository, "commit", "-q", "-am", "And something else")
     again = fix(repository, COMMAND, options)
     assert again.failure == "RuntimeError: another"
     assert (again.status is Status.APPLIED, again.from_knowledge) == (False, False)
