@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,3 +50,21 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 def _styled(cell: str, escaped: str) -> str:
     style = STYLES.get(cell)
     return f"[{style}]{escaped}[/]" if style else escaped
+
+
+def show(found: Any, output: Format, title: str) -> None:
+    """Print as JSON, or as a table: of rows where it is a list, of keys and values otherwise."""
+    if output is Format.JSON:
+        typer.echo(json.dumps(found, default=str))
+        return
+    rows = found if isinstance(found, list) else [{"": k, "value": v} for k, v in found.items()]
+    columns = list(rows[0]) if rows else ["nothing"]
+    table(title, columns, [[_cell(row[name]) for name in columns] for row in rows])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return str(value)

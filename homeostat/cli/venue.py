@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from homeostat.cli.output import Format, Output, table
+from homeostat.cli.output import Format, Output, show
 
 app = typer.Typer(help="Where orders go.", no_args_is_help=True)
 
@@ -21,13 +20,6 @@ _ACTOR = "person:command-line"
 @app.callback()
 def _group() -> None:
     """Where orders go."""
-
-
-def _show(found: dict[str, Any], output: Format, title: str) -> None:
-    if output is Format.JSON:
-        typer.echo(json.dumps(found, default=str))
-    else:
-        table(title, ["", "value"], [[name, str(value)] for name, value in found.items()])
 
 
 @app.command("serve")
@@ -47,7 +39,7 @@ def serve(
 def status(*, output: Output = Format.TEXT) -> None:
     """How the venue stands for all workers: circuit, wait, weight, orders without an end."""
     from homeostat.settings import settings
-    from homeostat.store.database import reading
+    from homeostat.store.database import migrate, reading
     from homeostat.store.redis import unavailable_named
     from homeostat.trading.flow import errands
     from homeostat.trading.venue import choice
@@ -63,29 +55,33 @@ def status(*, output: Output = Format.TEXT) -> None:
             "waits_until": wait.isoformat(timespec="seconds") if wait else "",
             "weight_used": f"{standing.used_weight} of {standing.limits.weight}",
         }
+    migrate()
     with reading() as session:
         found["unsettled_orders"] = len(errands.unsettled(session))
-    _show(found, output, "Venue")
+    show(found, output, "Venue")
 
 
 @app.command("reconcile")
 def reconcile(*, output: Output = Format.TEXT) -> None:
     """Bring book and venue together now: the venue is the truth."""
     from homeostat.settings import settings
-    from homeostat.store.database import transaction
+    from homeostat.store.database import migrate, transaction
     from homeostat.trading.flow.reconcile import reconcile as bring_together
     from homeostat.trading.venue import choice
 
-    found = bring_together(transaction, choice.exchange(settings()))
-    _show(found.as_json(), output, "Reconciled")
+    exchange = choice.exchange(settings())
+    migrate()
+    found = bring_together(transaction, exchange)
+    show(found.as_json(), output, "Reconciled")
 
 
 @app.command("keys")
 def keys() -> None:
     """Ask for the venue's API key and secret, and keep them encrypted."""
     from homeostat import registry
-    from homeostat.store.database import transaction
+    from homeostat.store.database import migrate, transaction
 
+    migrate()
     given = {
         KEY_NAME: typer.prompt("API key", hide_input=True),
         SECRET_NAME: typer.prompt("API secret", hide_input=True),

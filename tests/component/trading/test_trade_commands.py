@@ -34,13 +34,6 @@ def test_tpsl_prints_the_seeds_numbers(capsys: Capture) -> None:
     assert other["sl_pct"] == pytest.approx(100 * 1.5 * 0.02 * (1.3 - 0.6 * 0.84), abs=1e-3)
 
 
-def test_an_impossible_confidence_is_one_sentence(capsys: Capture) -> None:
-    assert command_line(["trade", "tpsl", "--confidence", "7"]) == 64
-    told = capsys.readouterr().err
-    assert "not between 0 and 1" in told
-    assert "Traceback" not in told
-
-
 def traded() -> flow.Summary:
     with transaction() as session:
         summary = flow.cycle(session, utcnow(), settings())
@@ -76,10 +69,67 @@ def test_a_forged_decision_does_not_replay(capsys: Capture) -> None:
     assert [one["id"].split(".")[1] for one in found["differing"]] == ["ETHUSDT"]
 
 
-@pytest.mark.usefixtures("sqlite_store")
-def test_an_unknown_decision_is_one_sentence(capsys: Capture) -> None:
-    assert command_line(["trade", "explain", "nothing.BTC"]) == 64
-    assert "No decision has the id" in capsys.readouterr().err
+#: What is asked wrongly, the exit code, and words of the sentence; nothing has run here yet.
+WRONG = [
+    (("explain", "nothing.BTC"), 64, "No decision has the id"),
+    (("explain", ""), 64, "No decision has the id"),
+    (("explain", "a.b.c"), 64, "No decision has the id"),
+    (("replay", "--from", "2026-01-02", "--to", "2026-01-01"), 64, "ends before it begins"),
+    (("replay", "--from", "2026-01-01", "--to", "2026-01-01"), 64, "ends before it begins"),
+    (("replay", "--from", "1900-01-01"), 66, "Nothing was decided from 1900-01-01 00:00"),
+    (("replay", "--from", "yesterday"), 2, "valid datetime"),
+    (("replay", "--from", "2026-13-45"), 2, "valid datetime"),
+    (("decisions", "--limit", "0"), 2, "--limit"),
+    (("orders", "--book", "nope"), 2, "'paper'"),
+    (("blocks", "--hours", "nan"), 2, "--hours"),
+    (("blocks", "--hours", "1e12"), 2, "--hours"),
+    (("tpsl", "--confidence", "nan"), 64, "not between 0 and 1"),
+    (("tpsl", "--confidence", "0.5", "--policy", "x"), 64, "There is no policy 'x'"),
+    (("tpsl", "--confidence", "0.5", "--volatility", "-1"), 64, "is not a fraction"),
+    (("backtest", "--data", "x", "--policy", "x"), 64, "There is no policy 'x'"),
+    (("backtest", "--data", "x", "--floor", "7"), 2, "--floor"),
+    (("backtest", "--data", "x", "--floor", "nan"), 2, "--floor"),
+    (("backtest",), 2, "--data"),
+    (("barriers", "--data", "/nowhere"), 2, "no file and no folder"),
+    (("venue", "reconcile"), 78, "paper venue has no address"),
+    (("venue", "serve", "--faults", "/nowhere"), 64, "cannot be read as JSON"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "said"), WRONG, ids=[" ".join(one[0]) for one in WRONG])
+def test_a_wrong_question_is_answered_in_a_sentence(
+    words: tuple[str, ...], code: int, said: str, capsys: Capture
+) -> None:
+    assert command_line(["trade", *words]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in " ".join(err.replace("│", " ").split())
+    assert "Traceback" not in err
+    # What Typer itself refuses stands in its box.
+    assert code == 2 or len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "script", ["no JSON", "{}", '["x"]', '[{"on": "GET"}]', '[{"kind": "HANG", "more": 1}]']
+)
+def test_a_wrong_script_of_faults_is_one_sentence(
+    script: str, tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / "faults.json"
+    file.write_text(script)
+    assert command_line(["trade", "venue", "serve", "--faults", str(file)]) == 64
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["positions", "orders", "equity", "decisions", "blocks", "hooks"])
+def test_where_nothing_has_run_yet_there_is_nothing_to_show(name: str, capsys: Capture) -> None:
+    assert ask(capsys, name) == []
+    assert command_line(["trade", name]) == 0
+    assert "nothing" in capsys.readouterr().out
+
+
+def test_how_the_venue_stands_is_told_where_nothing_has_run_yet(capsys: Capture) -> None:
+    assert ask(capsys, "venue", "status") == {"venue": "paper", "unsettled_orders": 0}
 
 
 def recorded(path: Path, *, wild: float = 1.0) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import signal
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from types import FrameType
 from homeostat.errors import HomeostatError, SettingsError
 from homeostat.settings import settings
 from homeostat.trading.venue.loopback.exchange import KEY, SECRET, LoopbackExchange
-from homeostat.trading.venue.loopback.faults import Fault
+from homeostat.trading.venue.loopback.faults import read_script
 from homeostat.trading.venue.loopback.limits import WEIGHT_LIMIT, WINDOW_S, WeightLimit
 from homeostat.trading.venue.loopback.prices import MarketPrices
 from homeostat.trading.venue.loopback.server import LoopbackServer
@@ -28,7 +27,7 @@ def serve(port: int, limit: WeightLimit, script: Path | None = None) -> None:
     prices = MarketPrices(settings())
     exchange = LoopbackExchange(prices.market.instruments, prices, limit)
     if script is not None:
-        exchange.script.put([Fault.of(fields) for fields in json.loads(script.read_text())])
+        exchange.script.put(read_script(script))
     try:
         server = LoopbackServer(exchange, port)
     except OSError as error:

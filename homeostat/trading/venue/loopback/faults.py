@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -67,7 +69,18 @@ class Fault:
         try:
             return cls(**{**fields, "kind": FaultKind(fields["kind"])})
         except (KeyError, TypeError, ValueError) as error:
-            raise FaultScriptError(f"This is not a fault: {dict(fields)} ({error}).") from error
+            raise FaultScriptError(f"This is not a fault: {fields} ({error!r}).") from error
+
+
+def read_script(path: Path) -> list[Fault]:
+    """Return the faults that a file's JSON list describes; raises FaultScriptError."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FaultScriptError(f"{path} cannot be read as JSON ({error}).") from error
+    if not isinstance(found, list):
+        raise FaultScriptError(f"{path} is no JSON list of faults.")
+    return [Fault.of(fields) for fields in found]
 
 
 class Script:
