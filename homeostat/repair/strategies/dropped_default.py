@@ -201,6 +201,16 @@ def _relatives(case: Case, callee: Definition, name: str) -> list[str]:
     return found
 
 
+def _is_not_given(case: Case, callee: Definition, value: str) -> bool:
+    """Whether a name stands for nothing given, and only the function's own module knows it.
+
+    One that others import may be given as well, and then says something else.
+    """
+    own = case.index.top_level(callee.path).get(value)
+    private = own is not None and own.kind != "import" and not case.index.imports(value)
+    return private and _NOT_GIVEN.match(value) is not None
+
+
 def _disputed(guesses: list[tuple[str, float, str]]) -> bool:
     """Whether a rival of the best guess is so well supported that a person has to choose."""
     if not guesses:
@@ -225,7 +235,8 @@ def _candidate(
         return
     pairs = {name: value for name, (value, _, _) in zip(names, chosen, strict=True)}
     none = not disputed and all(
-        score >= 0.9 and (value == "None" or _NOT_GIVEN.match(value)) for value, score, _ in chosen
+        score >= 0.9 and (value == "None" or _is_not_given(case, callee, value))
+        for value, score, _ in chosen
     )
     shown = ", ".join(f"{name}={value}" for name, value in pairs.items())
     yield Candidate(

@@ -27,6 +27,10 @@ CASES: dict[str, tuple[str, str, str, Status]] = {
         MISSING + FIRST.format(body="assert items or default is None or default is _MISSING"),
         USE, "default=_MISSING", Status.PROPOSED,
     ),
+    "such a mark that others import, and so may give": (
+        MISSING + FIRST.format(body="assert items or default is not _MISSING"),
+        "from shop import _MISSING\n" + USE, "default=_MISSING", Status.WAITING,
+    ),
     "a state, which is no such mark": (
         "CLOSED = object()\n\n\n" + FIRST.format(body="assert items or default is CLOSED"),
         USE, "default=CLOSED", Status.WAITING,
