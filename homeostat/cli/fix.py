@@ -6,10 +6,11 @@ import getpass
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from homeostat.cli.fix_words import around, row_of, tell, tell_around
 from homeostat.cli.output import Format, Output, table
 from homeostat.errors import HomeostatError
 
@@ -83,7 +84,7 @@ def run(
     if output is Format.JSON:
         typer.echo(json.dumps(shown, indent=2))
     else:
-        _tell(shown)
+        tell(shown)
     if why := hints.why_nothing(repository.resolve(), command, outcome):
         typer.echo(f"homeostat: {why}", err=True)
     if outcome.status in {Status.NONE_FOUND, Status.HEALTHY}:
@@ -109,64 +110,12 @@ def _refuse_unreadable(command: str) -> None:
         raise UnreadableCommandError("The command is empty; give the command that fails.")
 
 
-def _tell(shown: dict[str, Any]) -> None:
-    typer.echo(f"{shown['status']}  {shown['id']}  {shown['seconds']} s")
-    if "no network" not in shown["protections"]:
-        typer.echo(
-            "Bubblewrap is missing: it ran with limits only, and nothing was run that is not from "
-            "the repository. Install the package `bubblewrap`."
-        )
-    if shown["failure"]:
-        typer.echo(f"Failure: {shown['failure']}")
-    if shown["fix"]:
-        typer.echo(shown["fix"]["title"] + "\n")
-        typer.echo(shown["fix"]["diff"])
-        _tell_steps(shown["fix"]["proof"]["steps"])
-        typer.echo(f"{shown['verdict']['decision']}: {shown['verdict']['reason']}")
-    for attempt in shown["refused"]:
-        typer.echo(f"refused: {attempt['title']}\n         {attempt['proof']['refusal']}")
-    if shown["commit"]:
-        typer.echo(f"Commit: {shown['commit']}")
-    elif shown["fix"]:
-        typer.echo(f"Apply it with: homeostat fix approve {shown['id']}")
-
-
-def _tell_steps(steps: list[dict[str, Any]]) -> None:
-    table(
-        "Proof",
-        ("step", "held", "seconds", "what was seen"),
-        [
-            (item["name"], "passed" if item["passed"] else "failed", str(item["seconds"]),
-             item["detail"])
-            for item in steps
-        ],
-    )  # fmt: skip
-
-
-def _row(repair: Repair) -> dict[str, Any]:
-    return {
-        "id": repair.id,
-        "status": repair.status,
-        "repository": repair.repository,
-        "command": repair.command,
-        "incident_id": repair.incident_id,
-        "commit": repair.commit,
-        "decided_by": repair.decided_by,
-        "approval_id": repair.approval_id,
-        "created_at": repair.created_at.isoformat(),
-        "applied_at": repair.applied_at.isoformat() if repair.applied_at else None,
-        "watch": repair.watch,
-        "story": repair.story,
-        "outcome": repair.outcome,
-    }
-
-
 @app.command("list")
 def list_(output: Output = Format.TEXT, *, knowledge: KnowledgePath = None) -> None:
     """List the repairs, newest first."""
     rows = open_knowledge(knowledge).repairs()
     if output is Format.JSON:
-        typer.echo(json.dumps([_row(row) for row in rows], indent=2))
+        typer.echo(json.dumps([row_of(row) for row in rows], indent=2))
         return
     table(
         "Repairs",
@@ -183,62 +132,18 @@ def list_(output: Output = Format.TEXT, *, knowledge: KnowledgePath = None) -> N
 def show(repair_id: str, output: Output = Format.TEXT, *, knowledge: KnowledgePath = None) -> None:
     """Tell the whole story of one repair: its diff and proof, each step, the incident, the log."""
     row = open_knowledge(knowledge).repair(repair_id)
-    around = _around(row) if knowledge is None and row.incident_id else {}
+    beside = around(row) if knowledge is None and row.incident_id else {}
     if output is Format.JSON:
-        typer.echo(json.dumps({**_row(row), **around}, indent=2))
+        typer.echo(json.dumps({**row_of(row), **beside}, indent=2))
         return
     if row.outcome:
-        _tell({**row.outcome, "status": row.status, "commit": row.commit})
+        tell({**row.outcome, "status": row.status, "commit": row.commit})
     else:
         typer.echo(f"{row.status}  {row.id}")
     for entry in row.story:
         typer.echo(f"{entry['at']}  {entry['what']}  {entry.get('actor', '')}".rstrip())
-    if around:
-        _tell_around(row.incident_id, around)
-
-
-def _around(row: Repair) -> dict[str, Any]:
-    """Return what else is known of a repair: its incident's timeline, and why each step was."""
-    from homeostat.incidents import views
-    from homeostat.store import database, decisions
-
-    with database.reading() as session:
-        return {
-            "timeline": views.timeline(session, row.incident_id),
-            "decisions": [
-                {
-                    "at": one.at.isoformat(),
-                    "action": one.action,
-                    "rule": one.rule,
-                    "outcome": one.outcome,
-                    "alternatives": one.alternatives,
-                    "audit_sequence": one.audit_sequence,
-                }
-                for one in decisions.on(session, row.incident_id)
-                if one.inputs.get("repair") == row.id
-            ],
-        }
-
-
-def _tell_around(incident_id: str, around: dict[str, Any]) -> None:
-    table(
-        f"Incident {incident_id}",
-        ("at", "event", "to", "by", "why"),
-        [
-            (step["at"][11:19], step["event"], step["to"] or "", step["actor"],
-             str(step["detail"].get("reason") or step["detail"].get("evidence") or ""))
-            for step in around["timeline"]
-        ],
-    )  # fmt: skip
-    table(
-        "Decisions, with their rows in the immutable log",
-        ("at", "action", "rule", "outcome", "row"),
-        [
-            (one["at"][11:19], one["action"], one["rule"], one["outcome"],
-             str(one["audit_sequence"]))
-            for one in around["decisions"]
-        ],
-    )  # fmt: skip
+    if beside:
+        tell_around(row.incident_id, beside)
 
 
 @app.command("approve")

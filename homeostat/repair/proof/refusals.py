@@ -7,37 +7,19 @@ handler or a constant that stood there before; nothing else may.
 from __future__ import annotations
 
 import ast
-import difflib
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterator
 
-from homeostat.repair.case import Candidate, DefectClass, Origin, Side
-from homeostat.repair.evidence import all_arguments, is_test
+from homeostat.repair.case import Candidate, Origin, Side
+from homeostat.repair.evidence import all_arguments
+from homeostat.repair.proof.difference import Texts, call_name, count, gone, parsed
+from homeostat.repair.proof.touched_files import guarded_files, outside, size
 
-MOST_FILES = 6
-MOST_LINES = 400
-
-_LOCKS = re.compile(
-    r"(^|/)(requirements[\w.-]*\.lock|[\w.-]*\.lock|Pipfile\.lock|package-lock\.json|"
-    r"constraints[\w.-]*\.txt|pylock[\w.-]*\.toml)$"
-)
-_CI = re.compile(
-    r"(^|/)(\.github|\.gitlab|\.circleci|\.ci|\.buildkite)/|(^|/)(\.gitlab-ci\.yml|\.travis\.yml|"
-    r"azure-pipelines\.yml|Jenkinsfile|Makefile|noxfile\.py|tox\.ini|pytest\.ini|"
-    r"\.pre-commit-config\.yaml)$"
-)
-_DECLARATIONS = re.compile(r"(^|/)(pyproject\.toml|setup\.cfg|requirements[\w./-]*\.txt)$")
-_CONFIGURATION = (".json", ".toml", ".yaml", ".yml", ".ini", ".cfg", ".conf")
 _TEST_AWARE = (
     "PYTEST_CURRENT_TEST", "PYTEST_VERSION", "HOMEOSTAT_SANDBOX", "HOMEOSTAT_RECORD_FD", "_pytest",
 )  # fmt: skip
 _STOPPING = {"_exit", "exit", "skip", "xfail", "importorskip", "skipif", "skipTest"}
 _SUPPRESSING = {"suppress", "raises"}
 
-Texts = Mapping[str, tuple[str | None, str | None]]
 Rule = Callable[[Candidate, Texts], str]
 
 
@@ -52,53 +34,6 @@ def refusal(candidate: Candidate, texts: Texts) -> str:
     return ""
 
 
-def _outside(candidate: Candidate, texts: Texts) -> str:
-    del candidate
-    for path in texts:
-        pure = PurePosixPath(path)
-        if pure.is_absolute() or ".." in pure.parts or ".git" in pure.parts or not pure.name:
-            return f"it touches {path}, which lies outside the repository's own files"
-    return ""
-
-
-def _guarded_files(candidate: Candidate, texts: Texts) -> str:
-    for path in texts:
-        if is_test(path):
-            return f"it edits the test {path}"
-        if _LOCKS.search(path):
-            return f"it edits the lock file {path}"
-        if _CI.search(path):
-            return f"it edits {path}, which decides how tests are run"
-        if _DECLARATIONS.search(path) and candidate.side is not Side.DEPENDENCY:
-            return f"it edits {path}, which declares dependencies and test settings"
-        if candidate.defect is DefectClass.CONFIGURATION_DRIFT and path.endswith(_CONFIGURATION):
-            continue
-        if not path.endswith(".py") and candidate.side is not Side.DEPENDENCY:
-            return f"it edits {path}, which is no Python source"
-    return ""
-
-
-def _size(candidate: Candidate, texts: Texts) -> str:
-    del candidate
-    if len(texts) > MOST_FILES:
-        return f"it touches {len(texts)} files, more than {MOST_FILES}"
-    added = Counter(line for before, after in texts.values() for line in _added(before, after))
-    taken = Counter(line for before, after in texts.values() for line in _added(after, before))
-    # What is taken here and added there has been moved, and a move is no large change.
-    changed = (added - taken).total() + (taken - added).total()
-    if changed > MOST_LINES:
-        return f"it changes {changed} lines, more than {MOST_LINES}"
-    return ""
-
-
-def _added(before: str | None, after: str | None) -> Iterator[str]:
-    old, new = (before or "").splitlines(), (after or "").splitlines()
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    for tag, _, _, start, end in matcher.get_opcodes():
-        if tag in {"insert", "replace"}:
-            yield from new[start:end]
-
-
 def _unparsable(candidate: Candidate, texts: Texts) -> str:
     del candidate
     for path, (_, after) in texts.items():
@@ -111,59 +46,22 @@ def _unparsable(candidate: Candidate, texts: Texts) -> str:
     return ""
 
 
-@lru_cache(maxsize=64)
-def _parsed(text: str) -> tuple[ast.Module, tuple[ast.AST, ...]] | None:
-    """Return the syntax tree and all its nodes; None where the text is no Python."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError):
-        return None
-    return tree, tuple(ast.walk(tree))
-
-
-def _count(texts: Texts, keys: Callable[[ast.AST], Iterator[str]], *, new: bool) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for path, (before, after) in texts.items():
-        text = after if new else before
-        parsed = _parsed(text) if text is not None and path.endswith(".py") else None
-        for node in parsed[1] if parsed else ():
-            found.update(keys(node))
-    return found
-
-
-def _call_name(node: ast.AST) -> str:
-    if isinstance(node, ast.Call):
-        if isinstance(node.func, ast.Name):
-            return node.func.id
-        if isinstance(node.func, ast.Attribute):
-            return node.func.attr
-        return "<expression>"
-    return ""
-
-
-def _gone(texts: Texts, keys: Callable[[ast.AST], Iterator[str]]) -> Counter[str]:
-    """Return what occurs less often after the patch, renames set off against each other."""
-    before, after = _count(texts, keys, new=False), _count(texts, keys, new=True)
-    lost, won = before - after, after - before
-    return lost if lost.total() > won.total() else Counter()
-
-
 def _removed_calls(candidate: Candidate, texts: Texts) -> str:
     def calls(node: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Call):
-            yield _call_name(node)
+            yield call_name(node)
 
     def arguments(node: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Call):
             for keyword in node.keywords:
-                yield f"{_call_name(node)}({keyword.arg}=…)"
+                yield f"{call_name(node)}({keyword.arg}=…)"
 
     if candidate.origin is Origin.HISTORY:
         return ""
-    lost = _gone(texts, calls)
+    lost = gone(texts, calls)
     if lost and not candidate.replaces_call:
         return f"it deletes the call of {next(iter(lost))}()"
-    stripped = _gone(texts, arguments)
+    stripped = gone(texts, arguments)
     if stripped and candidate.side is Side.API:
         return f"it strips the argument {next(iter(stripped))} at a call site"
     return ""
@@ -175,7 +73,7 @@ def _removed_imports(candidate: Candidate, texts: Texts) -> str:
             for item in node.names:
                 yield item.asname or item.name
 
-    lost = _gone(texts, imports)
+    lost = gone(texts, imports)
     if not lost or candidate.may_defer_imports or candidate.side is Side.CALLER:
         return ""
     return f"it removes the import of {next(iter(lost))}"
@@ -186,7 +84,7 @@ def _removed_definitions(candidate: Candidate, texts: Texts) -> str:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
 
-    lost = _gone(texts, definitions)
+    lost = gone(texts, definitions)
     if lost and candidate.origin is not Origin.HISTORY:
         return f"it removes the definition of {next(iter(lost))}"
     return ""
@@ -202,10 +100,10 @@ def _swallowed(candidate: Candidate, texts: Texts) -> str:
             kinds = (ast.Raise, ast.Import, ast.ImportFrom)
             if not any(isinstance(item, kinds) for item in inner):
                 yield "an exception handler"
-        elif _call_name(node) in _SUPPRESSING:
-            yield f"{_call_name(node)}()"
+        elif call_name(node) in _SUPPRESSING:
+            yield f"{call_name(node)}()"
 
-    added = _count(texts, swallowing, new=True) - _count(texts, swallowing, new=False)
+    added = count(texts, swallowing, new=True) - count(texts, swallowing, new=False)
     return f"it catches and swallows: {next(iter(added))} is new" if added else ""
 
 
@@ -213,8 +111,8 @@ def _weakened(candidate: Candidate, texts: Texts) -> str:
     del candidate
 
     def weakening(node: ast.AST) -> Iterator[str]:
-        if isinstance(node, ast.Call) and _call_name(node) in _STOPPING:
-            yield f"a call of {_call_name(node)}()"
+        if isinstance(node, ast.Call) and call_name(node) in _STOPPING:
+            yield f"a call of {call_name(node)}()"
         elif isinstance(node, ast.Import | ast.ImportFrom):
             module = getattr(node, "module", None) or node.names[0].name
             if module.split(".")[0] in {"pytest", "_pytest", "unittest"}:
@@ -224,7 +122,7 @@ def _weakened(candidate: Candidate, texts: Texts) -> str:
         elif isinstance(node, ast.Assert):
             yield "assert"
 
-    before, after = _count(texts, weakening, new=False), _count(texts, weakening, new=True)
+    before, after = count(texts, weakening, new=False), count(texts, weakening, new=True)
     asserts = before.pop("assert", 0), after.pop("assert", 0)
     if asserts[1] < asserts[0]:
         return "it removes an assertion"
@@ -240,7 +138,7 @@ def _hard_coded(candidate: Candidate, texts: Texts) -> str:
         if isinstance(node, ast.Return) and node.value is not None and _literal(node.value):
             yield ast.unparse(node.value)
 
-    added = _count(texts, constants, new=True) - _count(texts, constants, new=False)
+    added = count(texts, constants, new=True) - count(texts, constants, new=False)
     added.pop("None", None)
     return f"it hard-codes a result: return {next(iter(added))} is new" if added else ""
 
@@ -261,10 +159,10 @@ def _ignored(candidate: Candidate, texts: Texts) -> str:
     for before, after in texts.values():
         if before is None or after is None:
             continue
-        parsed = _parsed(before), _parsed(after)
-        if parsed[0] is None or parsed[1] is None:
+        was, is_now = parsed(before), parsed(after)
+        if was is None or is_now is None:
             continue
-        old, new = _signatures(parsed[0][0]), _signatures(parsed[1][0])
+        old, new = _signatures(was[0]), _signatures(is_now[0])
         for qualname, (parameters, read) in new.items():
             if qualname not in old:
                 continue
@@ -311,9 +209,9 @@ def _is_stub(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 _RULES: tuple[Rule, ...] = (
-    _outside,
-    _guarded_files,
-    _size,
+    outside,
+    guarded_files,
+    size,
     _unparsable,
     _weakened,
     _swallowed,

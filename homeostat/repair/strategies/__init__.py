@@ -21,6 +21,7 @@ from homeostat.repair.strategies import (
     dropped_import,
     dropped_parameter,
     guards,
+    installed_call,
     installed_package,
     language_model,
     missing_none_guard,
@@ -46,6 +47,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     missing_none_guard,
     guards,
     installed_package,
+    installed_call,
 )
 _ORDER = list(Origin)
 _log = logging.getLogger(__name__)

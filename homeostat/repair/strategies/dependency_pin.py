@@ -17,7 +17,7 @@ from pathlib import Path
 
 from homeostat.repair import installed
 from homeostat.repair.case import Candidate, Case, DefectClass, Origin, Side
-from homeostat.repair.strategies.installed_package import foreign
+from homeostat.repair.strategies.adapted_caller import foreign
 from homeostat.repair.symptom import Kind
 
 _KINDS = {Kind.CANNOT_IMPORT, Kind.NO_ATTRIBUTE, Kind.UNEXPECTED_KEYWORD, Kind.NO_MODULE}

@@ -1,26 +1,26 @@
 """An installed package has changed: it is not ours to mend, so its caller is adapted.
 
 A name that is gone is looked for under a similar name, elsewhere in the same package, and in the
-standard library; a keyword that is gone is renamed or dropped at the call. All of it waits for a
-person, because what an installed package means by its change only a person can read.
+standard library. All of it waits for a person, because what an installed package means by its
+change only a person can read.
 """
 
 from __future__ import annotations
 
 import ast
-import builtins
 import re
 from collections.abc import Iterator
 
 from homeostat.repair import installed
 from homeostat.repair.case import Candidate, Case, DefectClass, Origin, Side
 from homeostat.repair.codemods.functions import parses
-from homeostat.repair.evidence import is_test, parameter_names, similarity
+from homeostat.repair.evidence import is_test, similarity
 from homeostat.repair.failure import Frame
+from homeostat.repair.strategies.adapted_caller import WHY, adapted, foreign
 from homeostat.repair.strategies.dropped_import import _STANDARD, _public_names
 from homeostat.repair.symptom import Kind, Symptom
 
-_WHY = "what adapts to an installed package is a person's choice"
+_NAME = "installed_package"
 _LEAST_SIMILAR = 0.4
 
 
@@ -34,40 +34,6 @@ def candidates(case: Case) -> Iterator[Candidate]:
             yield from _import(case, symptom, frame, frame.path)
         elif symptom.kind is Kind.NO_MODULE and foreign(case, symptom.name):
             yield from _module(case, symptom, frame.path)
-        elif symptom.kind is Kind.UNEXPECTED_KEYWORD:
-            yield from _keyword(case, symptom, frame, frame.path)
-        elif symptom.kind is Kind.NO_ATTRIBUTE and foreign(case, symptom.subject):
-            yield from _attribute(case, symptom, frame, frame.path)
-
-
-def foreign(case: Case, dotted: str) -> bool:
-    """Whether a module is none of the repository's."""
-    top = dotted.split(".", maxsplit=1)[0]
-    # A package that has lost its modules, or its `__init__.py`, still has its folder.
-    folders = {top, f"src/{top}", f"lib/{top}"}
-    return (
-        bool(top)
-        and not any(name == top or name.startswith(top + ".") for name in case.index.modules)
-        and not folders & (case.tree.folders | case.tree.bare_folders)
-    )
-
-
-def _candidate(
-    path: str, text: str, title: str, score: float, origin: Origin = Origin.CODEMOD
-) -> Iterator[Candidate]:
-    if parses(text):
-        yield Candidate(
-            strategy="installed_package",
-            defect=DefectClass.DEPENDENCY_DRIFT,
-            title=title,
-            changes={path: text},
-            origin=origin,
-            side=Side.CALLER,
-            score=score,
-            waits_because=_WHY,
-            parameters={"path": path, "side": "caller"},
-            atomic=True,
-        )
 
 
 def homes(case: Case, module: str, name: str) -> list[tuple[str, str, float]]:
@@ -124,7 +90,7 @@ def _import(case: Case, symptom: Symptom, frame: Frame, path: str) -> Iterator[C
         changes = _everywhere(case, symptom.subject, {**others, symptom.name: (module, name)})
         if path in changes and all(parses(changed) for changed in changes.values()):
             yield Candidate(
-                strategy="installed_package",
+                strategy=_NAME,
                 defect=DefectClass.DEPENDENCY_DRIFT,
                 title=f"Import {bound} as {module}.{name} in {', '.join(changes)}: "
                 f"{symptom.subject} has {symptom.name} no longer.",
@@ -132,7 +98,7 @@ def _import(case: Case, symptom: Symptom, frame: Frame, path: str) -> Iterator[C
                 origin=Origin.RELOCATION,
                 side=Side.CALLER,
                 score=score,
-                waits_because=_WHY,
+                waits_because=WHY,
                 parameters={"from": f"{symptom.subject}.{symptom.name}", "to": f"{module}.{name}"},
                 atomic=True,
             )
@@ -205,8 +171,8 @@ def _widened(
                 lines = text.splitlines(keepends=True)
                 line = handler.type.lineno - 1
                 lines[line] = lines[line].replace("ModuleNotFoundError", "ImportError", 1)
-                yield from _candidate(
-                    path, "".join(lines),
+                yield from adapted(
+                    _NAME, path, "".join(lines),
                     f"Let the guard in {path} also take a name that is gone (ImportError).", 0.95,
                 )  # fmt: skip
 
@@ -223,93 +189,7 @@ def _module(case: Case, symptom: Symptom, path: str) -> Iterator[Candidate]:
             changed = re.sub(
                 rf"(?m)^(\s*(?:from|import)\s+){old}(?=[\s.])", rf"\g<1>{dotted}", text
             )
-            yield from _candidate(
-                path, changed, f"Import {dotted} in {path}, where {symptom.name} went.",
+            yield from adapted(
+                _NAME, path, changed, f"Import {dotted} in {path}, where {symptom.name} went.",
                 0.6 * alike, Origin.RELOCATION,
             )  # fmt: skip
-
-
-def _keyword(case: Case, symptom: Symptom, frame: Frame, path: str) -> Iterator[Candidate]:
-    """A keyword that the installed callee no longer takes: a similar one, or none."""
-    place = symptom.fault.callee
-    if place is None or place.inside or place.file is None:
-        return
-    # The keyword may have been handed on (`**kwargs`): the call that names it is what changes.
-    for outer in reversed(symptom.fault.own_frames):
-        named = case.index.parsed(outer.path or "")
-        if named is not None and any(
-            call.line <= outer.line <= call.end_line and symptom.name in call.keywords
-            for call in named.calls
-        ):
-            frame, path = outer, outer.path or path
-            break
-    parsed = case.index.parsed(path)
-    calls = [
-        call
-        for call in (parsed.calls if parsed else ())
-        if call.line <= frame.line <= call.end_line and symptom.name in call.keywords
-    ]
-    if len(calls) != 1:
-        return
-    text = case.tree.text(path)
-    keyword = next(item for item in calls[0].node.keywords if item.arg == symptom.name)
-    definition = installed.function_at(place.file, place.qualname)
-    known = parameter_names(definition.function) if definition and definition.function else []
-    for name in known:
-        alike = similarity(name, symptom.name)
-        if alike >= 0.7 and name not in calls[0].keywords:
-            value = ast.get_source_segment(text, keyword.value) or ""
-            changed = _spliced(text, keyword, f"{name}={value}")
-            yield from _candidate(
-                path, changed, f"Give {place.qualname} the keyword {name} in {path}, as "
-                f"{symptom.name} is called now.", 0.6 * alike,
-            )  # fmt: skip
-    yield from _candidate(
-        path, _spliced(text, keyword, ""),
-        f"Call {place.qualname} in {path} without {symptom.name}, which it takes no longer.", 0.5,
-    )  # fmt: skip
-
-
-def _spliced(text: str, node: ast.keyword, new: str) -> str:
-    """Replace a keyword argument; with nothing, its comma goes too."""
-    lines = text.splitlines(keepends=True)
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line.encode()))
-    raw = text.encode()
-    start = starts[node.lineno - 1] + node.col_offset
-    end = starts[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
-    if not new:
-        follows = re.match(rb"\s*,[ \t]*(\r?\n[ \t]*)?", raw[end:])
-        if follows:
-            end += follows.end()
-        else:
-            start = len(raw[:start].rstrip().rstrip(b","))
-    return (raw[:start] + new.encode() + raw[end:]).decode()
-
-
-def _attribute(case: Case, symptom: Symptom, frame: Frame, path: str) -> Iterator[Candidate]:
-    """An attribute of an installed module that is gone: a similar one, or the built-in."""
-    place = symptom.fault.owner
-    if place is not None and place.inside:
-        return
-    text = case.tree.text(path)
-    lines = text.splitlines(keepends=True)
-    pattern = re.compile(rf"(\b\w+(?:\.\w+)*)\.{re.escape(symptom.name)}\b")
-    line = lines[frame.line - 1]
-    if not pattern.search(line):
-        return
-    choices: list[tuple[str, float]] = []
-    if hasattr(builtins, symptom.name):
-        choices.append((symptom.name, 0.8))
-    for other in installed.names_of(case.interpreter, symptom.subject):
-        alike = similarity(other, symptom.name)
-        if alike >= _LEAST_SIMILAR and other != symptom.name:
-            choices.append((rf"\g<1>.{other}", 0.7 * alike))
-    for new, score in sorted(choices, key=lambda item: -item[1])[:4]:
-        changed = "".join([*lines[: frame.line - 1], pattern.sub(new, line), *lines[frame.line :]])
-        shown = new.replace(r"\g<1>", symptom.subject)
-        yield from _candidate(
-            path, changed,
-            f"Use {shown} in {path}: {symptom.subject}.{symptom.name} is gone.", score,
-        )  # fmt: skip
