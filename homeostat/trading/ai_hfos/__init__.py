@@ -132,7 +132,9 @@ class AiHfos(Component):
     def run(self, session: Session, due_at: datetime) -> CycleResult:
         """Move the drawdown machine, issue the next directive, and say who has read the last."""
         book = store.book_of(session, store.PAPER, lock=True)
-        drawdown = 1 - book.equity / max(book.peak_equity, book.equity)
+        # In this order a loss of a tenth is 0.1 exactly, and reaches its bound.
+        peak = max(book.peak_equity, book.equity)
+        drawdown = (peak - book.equity) / peak
         book.drawdown_level = next_drawdown(Drawdown(book.drawdown_level), drawdown)
         last = store.latest_directive(session)
         acknowledged = self._acknowledged(session, last.version) if last else []

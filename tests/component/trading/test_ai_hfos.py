@@ -134,6 +134,55 @@ def test_any_one_fact_forbids_entries(more: dict[str, Any]) -> None:
     assert not directive_for(facts(**more), 1, utcnow()).allow_new_trades
 
 
+@pytest.mark.parametrize(
+    ("more", "reduces"),
+    [
+        ({}, False),
+        ({"drawdown": Drawdown.SAFE}, False),
+        ({"drawdown": Drawdown.CRITICAL}, True),
+        ({"drawdown": Drawdown.HALT}, True),
+        ({"policy": "NO_NEW_TRADES"}, False),
+        ({"policy": "DEFENSIVE_EXIT"}, True),
+        ({"policy": "EMERGENCY_SHUTDOWN"}, True),
+        ({"policy": None}, False),
+    ],
+)
+def test_global_risk_is_reduced_from_ten_percent_down_or_where_safety_defends(
+    more: dict[str, Any],
+    reduces: bool,  # noqa: FBT001  # a column of the table above
+) -> None:
+    assert directive_for(facts(**more), 1, utcnow()).reduce_global_risk is reduces
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(
+    ("equity", "level", "allows"),
+    [
+        (9_501.0, "NORMAL", True),
+        (9_500.0, "SAFE", True),
+        (9_000.0, "CRITICAL", False),
+        (8_000.0, "HALT", False),
+        (10_500.0, "NORMAL", True),
+    ],
+)
+def test_the_books_drawdown_moves_the_machine_which_remembers(
+    equity: float,
+    level: str,
+    allows: bool,  # noqa: FBT001  # a column of the table above
+) -> None:
+    with transaction() as session:
+        book = trading.book_of(session, trading.PAPER)
+        book.peak_equity, book.equity = 10_000.0, equity
+        component().run(session, utcnow())
+        assert book.drawdown_level == level
+        # With all of it earned back, a level is left at a time.
+        book.equity = 10_000.0
+        component().run(session, utcnow())
+        below = {"HALT": "CRITICAL", "CRITICAL": "SAFE"}.get(level, "NORMAL")
+        assert book.drawdown_level == below
+    assert directive_for(facts(drawdown=Drawdown(level)), 1, utcnow()).allow_new_trades is allows
+
+
 @given(
     levels=st.fixed_dictionaries({name: st.sampled_from(list(Level)) for name in TARGETS}),
     points=st.lists(st.sampled_from([0.0, 45.0, 60.0, 100.0]), min_size=8, max_size=8),
@@ -169,7 +218,7 @@ def test_directives_are_versioned_expire_and_are_acknowledged() -> None:
         newest = trading.latest_directive(session)
         assert newest
         assert newest.version == 2
-        assert newest.expires_at - newest.issued_at == ai_hfos.LIFE
+        assert newest.expires_at - newest.issued_at == timedelta(minutes=3) == ai_hfos.LIFE
         assert not newest.allow_new_trades
         assert trading.acknowledge(session, "trading.universe_os") == 2
         assert trading.acknowledge(session, "trading.universe_os") == 2

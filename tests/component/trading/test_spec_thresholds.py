@@ -11,13 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homeostat import registry
+from homeostat.store.database import transaction
 from homeostat.store.trading import Directive, PolicyHead, UniverseHead
+from homeostat.trading import signals
 from homeostat.trading.dynamic_tpsl import ROUND_TRIP_FEE, tiered, volatility_scaled
+from homeostat.trading.flow import entries
 from homeostat.trading.flow.ground import Ground
-from homeostat.trading.market.panel import Panel
+from homeostat.trading.flow.parties import Parties
+from homeostat.trading.market import generator, port
+from homeostat.trading.market.panel import BAR_S, Panel
 from homeostat.trading.model_supervisor import blocked_side
 from homeostat.trading.position_intelligence import Label, Sight
 from homeostat.trading.profit_amplification import score_of, stop_after_add
+from homeostat.trading.signals import EwmaModel
 from homeostat.trading.universe_os import LIMITS, Profile, filter_symbols
 from tests.component.trading.test_positions import pal_sight, position
 from tests.component.trading.test_universe_os import listed, panel_of
@@ -51,6 +57,26 @@ def test_a_universe_ends_at_its_moment(until: datetime, rule: str) -> None:
     universe_os: Any = registry.find("trading.universe_os")
     universe = UniverseHead("u", until, "ENFORCED", frozenset({"A"}))
     assert universe_os.admit(universe, ["A"], NOW) == [rule]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_the_confidence_floor_lets_its_own_value_in_and_no_less() -> None:
+    panel, model = generator.panel(3, symbols=12, bars=240), EwmaModel()
+    at = port.moment_of(int(panel.times[-1]) + BAR_S)
+    told = signals.signals(panel, at, model)
+    row = int(np.argmax(told.confidence))
+    universe = UniverseHead("u", at + timedelta(minutes=1), "ENFORCED", frozenset(panel.symbols))
+    found = {}
+    with transaction() as session:
+        for floor in (told.confidence[row], np.nextafter(told.confidence[row], 1)):
+            order = ground().directive
+            assert order
+            order.min_confidence, order.expires_at = float(floor), universe.expires_at
+            policy = PolicyHead("p", universe.expires_at, "ALLOW_ALL")
+            rules_in_force = Ground(at, frozenset(), policy, order, universe)
+            batch = entries.decide(session, panel, model, rules_in_force, Parties(session))
+            found[float(floor)] = batch.rules[row]
+    assert list(found.values()) == ["", "CONFIDENCE_FLOOR"]
 
 
 def pair(correlation: float) -> Panel:

@@ -123,6 +123,8 @@ def test_222_symbols_are_filtered_and_each_is_accounted_for() -> None:
         (10, 5, -2.9, Tier.CONDITIONAL),
         (10, 5, -3.0, Tier.BLACKLIST),
         (10, 2, -0.1, Tier.BLACKLIST),
+        (10, 3, -0.1, Tier.CONDITIONAL),
+        (10, 5, 1.9, Tier.EXPANSION),
     ],
 )
 def test_results_earn_the_tier(trades: int, wins: int, sum_r: float, tier: Tier) -> None:
@@ -152,14 +154,21 @@ def test_a_symbol_comes_in_and_goes_out_after_two_filters() -> None:
 
 
 @pytest.mark.usefixtures("sqlite_store")
-def test_after_four_hours_the_universe_is_made_anew() -> None:
+@pytest.mark.parametrize(
+    ("ago", "members"),
+    [(timedelta(hours=4), ["C1USDT"]), (timedelta(hours=3, minutes=59), ["C0USDT"])],
+)
+def test_from_four_hours_on_the_universe_is_made_anew(ago: timedelta, members: list[str]) -> None:
     panel = panel_of(0.001, 0.001)
     with transaction() as session:
         publish(session, panel, "C0USDT")
         last = trading.latest_universe(session)
         assert last
-        last.rebuilt_at = utcnow() - timedelta(hours=4)
-        assert publish(session, panel, "C1USDT") == ["C1USDT"]
+        last.rebuilt_at = rebuilt_at = utcnow() - ago
+        assert publish(session, panel, "C1USDT") == members
+        newest = trading.latest_universe(session)
+        assert newest
+        assert (newest.rebuilt_at > rebuilt_at) is (members == ["C1USDT"])
 
 
 @pytest.mark.usefixtures("sqlite_store")
@@ -187,6 +196,10 @@ def test_entries_fail_closed_and_the_brake_comes_first() -> None:
         assert rules(session) == ["UNIVERSE_MISSING"] * 2
         publish(session, panel, "C0USDT")
         assert rules(session) == ["", "NOT_IN_UNIVERSE"]
+        newest = trading.latest_universe(session)
+        assert newest
+        # Its prices' minute has closed within the last one.
+        assert 55 < (newest.expires_at - newest.at).total_seconds() <= 120
         assert rules(session, late_s=121) == ["UNIVERSE_EXPIRED"] * 2
         controls.set_on(session, controls.BRAKE, actor="test", reason="a drill")
         assert rules(session, late_s=121) == ["BRAKE"] * 2
@@ -208,6 +221,17 @@ def test_only_enforced_really_filters(
     with transaction() as session:
         publish(session, panel_of(0.001, 0.001), "C0USDT")
         assert rules(session) == ["", second]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_the_safe_profile_filters_while_its_switch_is_set() -> None:
+    with transaction() as session:
+        usual = component().run(session, utcnow()).observed
+        controls.set_on(session, controls.SAFE_PROFILE, actor="test", reason="a drill")
+        component().run(session, utcnow())
+        safe = component().run(session, utcnow()).observed
+    assert (usual["profile"], safe["profile"]) == (Profile.AGGRESSIVE, Profile.SAFE)
+    assert safe["selected"] < usual["selected"]
 
 
 @pytest.mark.usefixtures("sqlite_store")
