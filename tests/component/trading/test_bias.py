@@ -11,7 +11,7 @@ from homeostat import registry
 from homeostat.clock import utcnow
 from homeostat.store.database import transaction
 from homeostat.store.trading import ModelRecord
-from homeostat.trading.model_supervisor import BIAS_SHARE, FORGET
+from homeostat.trading.model_supervisor.rules import BIAS_SHARE, FORGET
 
 #: After a long one-sided past, balanced ticks until the share of that side is down to the bound:
 #: 0.5 + 0.5 · FORGET^n = BIAS_SHARE.

@@ -18,6 +18,7 @@ from homeostat.store.trading import ModelAlias, ModelRecord
 from homeostat.trading.market import generator, port
 from homeostat.trading.market.panel import Panel
 from homeostat.trading.model_supervisor import Outcome
+from homeostat.trading.model_supervisor.served import count_features
 from homeostat.trading.models import artifacts, drift, training
 from homeostat.trading.models.agent import BASELINE
 from homeostat.trading.models.promotion import SHADOW, SHADOW_LABELS
@@ -152,17 +153,17 @@ def test_served_features_of_another_population_are_found_from_kept_counts() -> N
         in_service(session, panel)
         record = supervisor.observe(session, BASELINE, 10, 10, {})
         for end in range(600, 1_500, 60):
-            supervisor.count_features(session, record, drift.population(panel.window(0, end)))
+            count_features(session, record, drift.population(panel.window(0, end)))
         calm = dict(record.drift)
         assert min(sum(one) for one in calm["bins"].values()) > drift.PSI_LEAST
         assert calm["shifted"] == []
         for end in range(600, 1_500, 60):
             moved = replace(panel.window(1, end), close=climbing[:, : end - 1])
-            supervisor.count_features(session, record, drift.population(moved))
+            count_features(session, record, drift.population(moved))
         assert "share_of_rises" in record.drift["shifted"]
         # Another artefact in service begins its counts anew.
         in_service(session, panel)
-        supervisor.count_features(session, record, drift.population(panel))
+        count_features(session, record, drift.population(panel))
         assert sum(record.drift["bins"]["skew"]) == pytest.approx(100)
         assert record.drift["psi"] == {}
 

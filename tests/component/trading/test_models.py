@@ -17,8 +17,8 @@ from homeostat.store.contracts import ContractState
 from homeostat.store.database import transaction
 from homeostat.store.trading import ModelAlias, ModelArtifact
 from homeostat.testing import check_contract
-from homeostat.trading import model_supervisor as supervisor
-from homeostat.trading.model_supervisor import Outcome, blocked_side
+from homeostat.trading.model_supervisor import Outcome
+from homeostat.trading.model_supervisor.rules import blocked_side, health_of, rank_of
 from homeostat.trading.models import validation
 from homeostat.trading.models.artifacts import ArtifactError
 from homeostat.trading.models.drift import PSI_SHIFT, adwin, counts, page_hinkley, psi
@@ -80,8 +80,49 @@ def test_the_stability_index_knows_another_population() -> None:
 
 
 def test_the_rank_is_the_specifications_sum() -> None:
-    assert supervisor.rank_of(0.6, 0.4, 0.1, 2.0) == pytest.approx(0.21 + 0.14 + 0.18 + 0.02)
-    assert supervisor.rank_of(0.6, -3.0, 0.1, 99.0) == pytest.approx(0.21 + 0.18 + 0.10)
+    assert rank_of(0.6, 0.4, 0.1, 2.0) == pytest.approx(0.21 + 0.14 + 0.18 + 0.02)
+    assert rank_of(0.6, -3.0, 0.1, 99.0) == pytest.approx(0.21 + 0.18 + 0.10)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "error", "drifted", "biased", "health"),
+    [
+        (19, 0.9, True, True, "UNKNOWN"),
+        (20, 0.10, False, False, "HEALTHY"),
+        (20, 0.101, False, False, "DEGRADED"),
+        (20, 0.0, True, False, "DEGRADED"),
+        (20, 0.0, False, True, "DEGRADED"),
+        (20, 0.9, False, True, "DEGRADED"),
+        (20, 0.20, True, True, "DEGRADED"),
+        (20, 0.201, True, False, "CRITICAL"),
+    ],
+)
+def test_a_models_health_follows_from_calibration_drift_and_bias(
+    outcomes: int,
+    error: float,
+    drifted: bool,  # noqa: FBT001  # a column of the table above
+    biased: bool,  # noqa: FBT001  # as above
+    health: str,
+) -> None:
+    assert health_of(outcomes, error, drifted=drifted, biased=biased) == health
+
+
+@pytest.mark.usefixtures("store")
+def test_the_hours_first_tick_sums_up_what_each_model_did_in_it() -> None:
+    component: Any = registry.find("trading.model_supervisor")
+    due = utcnow().replace(minute=0, second=0, microsecond=0)
+    with transaction() as session:
+        for number, (ago, r) in enumerate([(0, 9.0), (1, 2.0), (3_599, -1.0), (3_600, 0.5)]):
+            assert component.learn(session, Outcome(f"d{number}", "m", "BTC", 1, 0.7, r))
+            outcome = session.get_one(trading.ModelOutcome, f"d{number}")
+            outcome.at = due - timedelta(seconds=ago)
+        component.observe(session, "idle", 3, 3, {})
+        session.flush()
+        told = component.run(session, due).observed["hour"]
+        assert "hour" not in component.run(session, due + timedelta(minutes=1)).observed
+    assert (told["m"]["outcomes"], told["m"]["wins"]) == (3, 2)
+    assert told["m"]["mean_r"] == pytest.approx(0.5)
+    assert (told["idle"]["outcomes"], told["idle"]["mean_r"]) == (0, None)
 
 
 @pytest.mark.usefixtures("store")

@@ -20,7 +20,7 @@ from homeostat.trading.flow.ground import Ground
 from homeostat.trading.flow.parties import Parties
 from homeostat.trading.market import generator, port
 from homeostat.trading.market.panel import BAR_S, Panel
-from homeostat.trading.model_supervisor import blocked_side
+from homeostat.trading.model_supervisor.rules import blocked_side
 from homeostat.trading.position_intelligence import Label, Sight
 from homeostat.trading.profit_amplification import score_of, stop_after_add
 from homeostat.trading.signals import EwmaModel
