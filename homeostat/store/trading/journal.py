@@ -6,6 +6,8 @@ A decision's natural key is its cycle and symbol.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import ForeignKey, String, UniqueConstraint, insert
@@ -73,22 +75,34 @@ def decision_id(cycle_id: str, symbol: str) -> str:
 
 _COLUMNS = tuple(column.name for column in Decision.__table__.columns)
 _ROWS = insert(Decision.__table__)  # type: ignore[arg-type]  # a model's table is a Table at run time
+#: Rows of one statement on SQLite, which takes 32,766 parameters at most.
+_AT_ONCE = 256
 
 
 def write_decisions(session: Session, cycle_id: str, columns: dict[str, list[Any]]) -> None:
-    """Write one cycle's decisions, given column by column, in one statement.
+    """Write one cycle's decisions, given column by column.
 
-    On SQLite the rows go to the driver as they are: the usual way works out each row's
-    parameters by name, which costs as much again as the insert.
+    On SQLite many rows go to the driver as one statement: a statement for each row costs twice
+    as much, and working out each row's parameters by name as much again. A bool, which the driver
+    has to ask around about, goes as the number that it is stored as.
     """
     count = len(columns["symbol"])
-    ordered = [[cycle_id] * count, *(columns[name] for name in _COLUMNS[1:])]
     connection = session.connection()
-    if connection.dialect.name == "sqlite":
-        marks = ",".join("?" * len(_COLUMNS))
-        names = ",".join(_COLUMNS)
-        statement = f"INSERT INTO decisions ({names}) VALUES ({marks})"  # noqa: S608  # the names are the model's own
-        connection.exec_driver_sql(statement, list(zip(*ordered, strict=True)))
+    sqlite = connection.dialect.name == "sqlite"
+    if sqlite:
+        columns = {**columns, "approved": [int(one) for one in columns["approved"]]}
+    ordered = [[cycle_id] * count, *(columns[name] for name in _COLUMNS[1:])]
+    rows = list(zip(*ordered, strict=True))
+    if sqlite:
+        for first in range(0, count, _AT_ONCE):
+            part = rows[first : first + _AT_ONCE]
+            connection.exec_driver_sql(_insert_of(len(part)), tuple(chain.from_iterable(part)))
         return
-    rows = [dict(zip(_COLUMNS, row, strict=True)) for row in zip(*ordered, strict=True)]
-    connection.execute(_ROWS, rows)
+    connection.execute(_ROWS, [dict(zip(_COLUMNS, row, strict=True)) for row in rows])
+
+
+@lru_cache(maxsize=8)
+def _insert_of(count: int) -> str:
+    """Return the statement that inserts so many decisions."""
+    row = f"({','.join('?' * len(_COLUMNS))})"
+    return f"INSERT INTO decisions ({','.join(_COLUMNS)}) VALUES {','.join([row] * count)}"  # noqa: S608  # the names are the model's own
