@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pydantic import JsonValue
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -39,6 +39,11 @@ FREEZE = "governance.freeze"
 DECIDED = "fix_analysis.decided"
 _NAME = "kernels.governance"
 _ALLOWED = "governance.allow"
+_LATELY = select(func.count()).where(
+    AuditRow.action == _ALLOWED,
+    AuditRow.resource == bindparam("what"),
+    AuditRow.at >= bindparam("since"),
+)
 
 
 class Governance(Component):
@@ -106,21 +111,15 @@ class Governance(Component):
     def _held_back(
         self, session: Session, action: str, actor: str, rule: Rule
     ) -> tuple[Verdict, str] | None:
-        if controls.is_on(session, FREEZE):
+        switches = controls.holding(session)
+        if FREEZE in switches:
             return Verdict.APPROVE, "changes are frozen"
-        if controls.is_on(session, controls.QUARANTINE + actor):
+        if controls.QUARANTINE + actor in switches:
             return Verdict.APPROVE, f"{actor} is quarantined: what it did of late failed too often"
         if rule.most_per_hour is None:
             return None
-        lately = session.scalar(
-            select(func.count())
-            .select_from(AuditRow)
-            .where(
-                AuditRow.action == _ALLOWED,
-                AuditRow.resource == action,
-                AuditRow.at >= utcnow() - timedelta(hours=1),
-            )
-        )
+        since = utcnow() - timedelta(hours=1)
+        lately = session.connection().execute(_LATELY, {"what": action, "since": since}).scalar()
         if (lately or 0) >= rule.most_per_hour:
             return Verdict.APPROVE, f"{action} was allowed {lately} times in the last hour"
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -77,10 +78,10 @@ class Policy(BaseModel):
 
 
 def load(path: Path | None) -> Policy:
-    """Read the policy; raises PolicyError with the place of what is wrong."""
+    """Return the policy as the file says it now; raises PolicyError with the place of a fault."""
     path = path or SHIPPED
     try:
-        return Policy.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return _parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PolicyError(f"The policy {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -89,6 +90,12 @@ def load(path: Path | None) -> Policy:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise PolicyError(f"The policy {path} is not usable at {place}: {first['msg']}.") from error
+
+
+@lru_cache(maxsize=2)
+def _parsed(text: str) -> Policy:
+    """Return the policy of that text; every decision reads the file, and a text is parsed once."""
+    return Policy.model_validate(tomllib.loads(text))
 
 
 def ruled(
