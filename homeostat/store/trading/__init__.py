@@ -7,6 +7,7 @@ from homeostat.store.trading.agents import (
     ModelRecord,
     RetrainingDecision,
 )
+from homeostat.store.trading.at_hand import put_back, take_open
 from homeostat.store.trading.book import (
     CANARY,
     FIRST_EQUITY,
@@ -19,7 +20,7 @@ from homeostat.store.trading.book import (
     book_of,
     client_order_id,
     open_positions,
-    write_bars,
+    order_of,
 )
 from homeostat.store.trading.feed import MarketListing, MarketMinute, VenueIncome
 from homeostat.store.trading.journal import (
@@ -83,6 +84,8 @@ __all__ = [
     "latest_universe",
     "newest_prediction",
     "open_positions",
-    "write_bars",
+    "order_of",
+    "put_back",
+    "take_open",
     "write_decisions",
 ]

@@ -7,11 +7,10 @@ decision and kind.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import Index, String, bindparam, inspect, select, update
+from sqlalchemy import Index, String, bindparam, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -135,32 +134,24 @@ def client_order_id(decision: str, kind: str) -> str:
     return hashlib.sha256(f"{decision}/{kind}".encode()).hexdigest()[:32]
 
 
+def order_of(session: Session, client_id: str) -> Order | None:
+    """Return the order of that id, be it written yet or not; mostly there is none."""
+    for one in session.new:
+        if isinstance(one, Order) and one.client_id == client_id:
+            return one
+    if session.connection().execute(_KNOWN, {"key": client_id}).first() is None:
+        return None
+    return session.get(Order, client_id)
+
+
 # Statements that every cycle sends are made once: making one costs as much as sending it.
 _OPEN = (
     select(Position)
     .where(Position.book == bindparam("book"), Position.closed_at.is_(None))
     .order_by(Position.id)
 )
-#: What a bar may change of a position that stays open.
-MARKED = (
-    "marked_at",
-    "mark",
-    "stop",
-    "peak_r",
-    "bars",
-    "label",
-    "pending_label",
-    "advice",
-    "costs",
-)
-_MARKED_SET = frozenset(MARKED)
-_POSITION = Position.__table__
-_MARK = (
-    update(_POSITION)  # type: ignore[arg-type]  # a model's table is a Table at run time
-    .where(_POSITION.c.id == bindparam("key"))
-    .values({name: bindparam(name) for name in MARKED})
-)
-_MARK_ON_SQLITE = f"UPDATE positions SET {', '.join(f'{name}=?' for name in MARKED)} WHERE id=?"  # noqa: S608  # the names are the model's own
+_ORDER = Order.__table__.c
+_KNOWN = select(_ORDER.client_id).where(_ORDER.client_id == bindparam("key"))
 _BOOK = select(Book).where(Book.name == bindparam("book"))
 _LOCKED = _BOOK.execution_options(populate_existing=True).with_for_update()
 
@@ -170,48 +161,15 @@ def open_positions(session: Session, book: str) -> Sequence[Position]:
     return session.scalars(_OPEN, {"book": book}).all()
 
 
-def write_bars(session: Session, positions: Iterable[Position]) -> None:
-    """Write what a bar has changed of open positions, in one statement for all of them.
-
-    The unit of work compares every column of every object, which costs ten times what is written.
-    A position of which more has changed is left to it; the others are read anew when they are next
-    looked at.
-    """
-    marked = [one for one in positions if _is_marked_only(one)]
-    if not marked:
-        return
-    connection = session.connection()
-    if connection.dialect.name == "sqlite":
-        rows = [(*_as_sqlite(one), one.id) for one in marked]
-        connection.exec_driver_sql(_MARK_ON_SQLITE, rows)
-    else:
-        values = [{name: getattr(one, name) for name in MARKED} for one in marked]
-        keyed = [{"key": one.id, **found} for one, found in zip(marked, values, strict=True)]
-        connection.execute(_MARK, keyed)
-    for one in marked:
-        session.expire(one)
-
-
-def _is_marked_only(position: Position) -> bool:
-    state = inspect(position)
-    return state.persistent and 0 < len(state.committed_state) <= len(
-        _MARKED_SET & state.committed_state.keys()
-    )
-
-
-def _as_sqlite(position: Position) -> list[Any]:
-    """Return the marked columns as the driver takes them: a moment is text without a zone."""
-    found = [getattr(position, name) for name in MARKED]
-    found[0] = position.marked_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-    return found
-
-
 def book_of(session: Session, name: str, *, lock: bool = False) -> Book:
     """Return the book's row, locked until the commit where asked; made at first use.
 
     Without the lock it is the row that this session knows already, if it does.
     """
-    if not lock and (known := session.get(Book, name)) is not None:
+    if lock:
+        # Reading it anew would undo what this session has yet to write of it.
+        session.flush()
+    elif (known := session.get(Book, name)) is not None:
         return known
     statement = _LOCKED if lock else _BOOK
     book = session.scalar(statement, {"book": name})

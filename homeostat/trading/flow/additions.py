@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from homeostat.store import trading as store
-from homeostat.store.trading import Order, Position, client_order_id
+from homeostat.store.trading import Position, client_order_id
 from homeostat.trading import venue
 from homeostat.trading.flow.floor import Floor
 from homeostat.trading.flow.parties import FLOW, Parties
@@ -45,7 +45,7 @@ def propose(position: Position, close: Floats, parties: Parties, mode: str) -> A
 def add(floor: Floor, position: Position, proposal: Any, instrument: Instrument) -> bool:
     """Add to a winner, if the balancer has room and governance allows it."""
     known = client_order_id(position.decision_id, _kind(position))
-    if not venue.takes_adds(position.book) or floor.session.get(Order, known) is not None:
+    if not venue.takes_adds(position.book) or store.order_of(floor.session, known) is not None:
         # What was refused once under its id is not asked for again with every bar.
         return False
     growth = floor.parties.ask(
@@ -77,7 +77,9 @@ def _room(pba: Any, floor: Floor, position: Position, proposal: Any) -> Any:
     first_risk = position.first_quantity * position.risk_per_unit
     notional = float(proposal.quantity) * position.mark
     moves = balancer.Moves(floor.panel.symbols, floor.panel.log_returns)
-    return pba.add(floor.session, position, first_risk, notional, limits, moves)
+    # Who manages positions holds the lock on their book.
+    book = store.book_of(floor.session, position.book)
+    return pba.add(floor.session, position, first_risk, notional, limits, moves, book=book)
 
 
 def _allowed(floor: Floor, position: Position) -> bool:

@@ -74,7 +74,10 @@ def cycle(
         return None
     # The lock on the book orders cycles among each other and every reservation after them.
     book = store.book_of(session, PAPER, lock=True)
-    return _run(_Tick(session, due_at, market, seen, book), Parties(session, find, careful=careful))
+    # What happens to book and positions is written at the end, all of it at once.
+    with session.no_autoflush:
+        tick = _Tick(session, due_at, market, seen, book)
+        return _run(tick, Parties(session, find, careful=careful))
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,7 @@ def _run(tick: _Tick, parties: Parties) -> Summary:
     session = tick.session
     listed = {one.symbol: one for one in tick.market.instruments}
     ground = Ground.read(session, tick.due_at)
-    # What a bar marks is written at the end, all of it at once.
-    with session.no_autoflush:
-        done = exits.manage(exits.Floor(session, tick.panel, listed, parties, ground), PAPER)
+    done = exits.manage(exits.Floor(session, tick.panel, listed, parties, ground), PAPER)
     model = parties.ask("trading.retraining_orchestrator", lambda one: one.model(session))
     batch = entries.decide(session, tick.panel, model, ground, parties)
     desk = Desk(session, new_id(), PAPER, listed, parties, tick.due_at, locked=True)
@@ -123,7 +124,7 @@ def _run(tick: _Tick, parties: Parties) -> Summary:
 
 def has_run(session: Session, due_at: datetime) -> bool:
     """Return whether the tick that was due then is in the journal."""
-    return session.execute(_RAN, {"due_at": due_at}).first() is not None
+    return session.connection().execute(_RAN, {"due_at": due_at}).first() is not None
 
 
 def _inputs(source: str, batch: Batch, model: Agent | None, ground: Ground) -> dict[str, Any]:
@@ -147,7 +148,6 @@ def _equity(session: Session, book: Book, at: datetime, held: Iterable[Position]
     total = book.equity + floating
     book.peak_equity = max(book.peak_equity, total)
     point = {"book": PAPER, "at": at, "equity": total, "open_positions": len(still_open)}
-    session.execute(_POINT, [point])
-    store.write_bars(session, still_open)
+    session.connection().execute(_POINT, point)
     session.flush()
     return float(total)

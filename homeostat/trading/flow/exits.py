@@ -54,7 +54,7 @@ def manage(floor: Floor, book: str) -> Exits:
     """Let every bar that closed since happen to each open position, and act on the ruling."""
     done = Exits()
     places = {symbol: row for row, symbol in enumerate(floor.panel.symbols)}
-    positions = store.open_positions(floor.session, book)
+    positions = store.take_open(floor.session, book)
     spreads = _spreads(floor, {one.symbol for one in positions} & places.keys(), places)
     for position in positions:
         row = places.get(position.symbol)
@@ -70,6 +70,7 @@ def manage(floor: Floor, book: str) -> Exits:
         else:
             done.closed.append(closed)
             finish(floor.session, closed, floor.parties)
+    store.put_back(floor.session, positions)
     return done
 
 

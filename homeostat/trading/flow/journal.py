@@ -44,7 +44,7 @@ def journal(
         "inputs": {**inputs, "rows": marks},
         "counts": {"rules": rules, **counts},
     }
-    session.execute(_HEAD, [head])
+    session.connection().execute(_HEAD, head)
     columns: dict[str, list[Any]] = {
         "symbol": list(batch.panel.symbols),
         "rule": written,

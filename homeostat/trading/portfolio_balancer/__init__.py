@@ -12,14 +12,15 @@ from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from homeostat.clock import new_id, utcnow
+from homeostat.clock import new_id
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
 from homeostat.store import trading as store
 from homeostat.store.trading import Book, Order, Position, Reservation
 from homeostat.trading.market import port
+from homeostat.trading.portfolio_balancer import reserved
 from homeostat.trading.portfolio_balancer.admission import Verdict, admitted
 from homeostat.trading.portfolio_balancer.balance import risk_parity, shrunk_covariance
 from homeostat.trading.portfolio_balancer.limits import (
@@ -30,7 +31,7 @@ from homeostat.trading.portfolio_balancer.limits import (
     shut,
     sizes,
 )
-from homeostat.trading.portfolio_balancer.moves import Moves, clusters
+from homeostat.trading.portfolio_balancer.moves import Moves
 
 __all__ = [
     "Candidate",
@@ -40,7 +41,6 @@ __all__ = [
     "Moves",
     "PortfolioBalancer",
     "Verdict",
-    "clusters",
     "risk_parity",
     "shrunk_covariance",
     "sizes",
@@ -48,11 +48,6 @@ __all__ = [
 
 #: A held weight this many times its balanced one is worth a word.
 OVERWEIGHT = 1.5
-HELD, RELEASED = "HELD", "RELEASED"
-_TABLE = Reservation.__table__.c
-_IN_BOOK = select(
-    _TABLE.decision_id, _TABLE.symbol, _TABLE.side, _TABLE.risk, _TABLE.notional, _TABLE.cluster
-).where(_TABLE.state == HELD, _TABLE.book == bindparam("book"))
 
 
 class Growth(NamedTuple):
@@ -92,11 +87,10 @@ class PortfolioBalancer(Component):
         bounds = limits or Limits()
         row = store.book_of(session, book, lock=True) if isinstance(book, str) else book
         row.version += 1
-        rows = session.execute(_IN_BOOK, {"book": row.name}).all()
-        verdicts, taken = admitted(candidates, Held(row.equity, rows, moves), bounds)
+        held = Held(row.equity, reserved.in_book(session, row.name), moves)
+        verdicts, taken = admitted(candidates, held, bounds)
         if taken:
-            session.execute(insert(Reservation), [_row(one, row.name, bounds) for one in taken])
-        session.flush()
+            reserved.take(session, row.name, taken, bounds)
         return verdicts
 
     def shut(self, session: Session, book: str, equity: float, limits: Limits) -> tuple[str, Held]:
@@ -106,7 +100,7 @@ class PortfolioBalancer(Component):
         symbol that is held is denied as POSITION_ALREADY_OPEN, unless the code is
         CRITICAL_VIOLATIONS.
         """
-        held = Held(equity, session.execute(_IN_BOOK, {"book": book}).all())
+        held = Held(equity, reserved.in_book(session, book))
         return shut(held, limits), held
 
     def add(
@@ -117,19 +111,19 @@ class PortfolioBalancer(Component):
         notional: float,
         limits: Limits | None = None,
         moves: Moves | None = None,
+        *,
+        book: Book | None = None,
     ) -> Growth:
         """Ask for room to add `notional` to a position, whose whole risk is then `risk`.
 
         The position's own reservation grows, and what it becomes has to pass every rule of an
         entry of that size: its symbol is open by intent, everything else counts. What the answer
-        holds is given to `withdraw` where the order is not filled.
+        holds is given to `withdraw` where the order is not filled. A book that is given as its row
+        is locked by the caller already.
         """
         bounds = limits or Limits()
-        row = store.book_of(session, position.book, lock=True)
-        statement = select(Reservation).where(
-            Reservation.book == position.book, Reservation.state == HELD
-        )
-        rows = list(session.scalars(statement))
+        row = book or store.book_of(session, position.book, lock=True)
+        rows = reserved.in_book(session, row.name)
         own = next((one for one in rows if one.decision_id == position.decision_id), None)
         if own is None:
             return Growth("CRITICAL_VIOLATIONS")
@@ -142,26 +136,21 @@ class PortfolioBalancer(Component):
         )
         code = deny_code(whole, others, bounds)
         if not code:
-            own.risk, own.notional = risk, whole.notional
-            own.margin = whole.notional / bounds.leverage
-            session.flush()
+            margin = whole.notional / bounds.leverage
+            reserved.resize(
+                session, own.decision_id, risk=risk, notional=whole.notional, margin=margin
+            )
         return before._replace(code=code)
 
     def withdraw(self, session: Session, decision_id: str, growth: Growth) -> None:
         """Take back what `add` let a reservation grow by: its order was not filled."""
-        own = session.get(Reservation, decision_id)
-        if own is not None and own.state == HELD and not growth.code:
-            own.risk, own.notional, own.margin = growth.risk, growth.notional, growth.margin
-            session.flush()
+        if not growth.code:
+            before = {"risk": growth.risk, "notional": growth.notional, "margin": growth.margin}
+            reserved.resize(session, decision_id, **before)
 
     def release(self, session: Session, decision_id: str) -> bool:
         """Give a reservation back; False where none is held."""
-        own = session.get(Reservation, decision_id)
-        if own is None or own.state != HELD:
-            return False
-        own.state = RELEASED
-        session.flush()
-        return True
+        return reserved.release(session, decision_id)
 
     def probe(self, session: Session) -> Evidence:
         """Reserve for a batch that asks for too much, and see the sums within every limit."""
@@ -222,18 +211,3 @@ class PortfolioBalancer(Component):
             for one, share, fair in zip(known, shares, balanced, strict=True)
             if share > OVERWEIGHT * fair
         ]
-
-
-def _row(candidate: Candidate, book: str, limits: Limits) -> dict[str, object]:
-    return {
-        "decision_id": candidate.decision_id,
-        "book": book,
-        "symbol": candidate.symbol,
-        "side": candidate.side,
-        "cluster": candidate.cluster,
-        "risk": candidate.risk,
-        "margin": candidate.notional / limits.leverage,
-        "notional": candidate.notional,
-        "state": HELD,
-        "at": utcnow(),
-    }

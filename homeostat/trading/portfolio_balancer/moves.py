@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from homeostat.trading.market.panel import Floats
+
+Singles = NDArray[np.float32]
 
 #: A returns' correlation from which two symbols are one cluster.
 CLUSTER_CORRELATION = 0.7
@@ -35,13 +38,13 @@ class Moves:
         return {symbol: row for row, symbol in enumerate(self._symbols)}
 
     @cached_property
-    def _clusters(self) -> list[int]:
-        return clusters(self._centred)
+    def _directions(self) -> Singles:
+        return directions(self._centred)
 
     def cluster_of(self, symbol: str, otherwise: int) -> int:
         """Return the symbol's cluster, or `otherwise` where its returns are not known."""
         row = self._rows.get(symbol)
-        return otherwise if row is None else self._clusters[row]
+        return otherwise if row is None else cluster(self._directions, row)
 
     def added_variance(self, symbol: str, weight: float, held: Mapping[str, float]) -> float:
         """Return what `weight` of `symbol` adds to the variance of the held weights.
@@ -65,12 +68,17 @@ class Moves:
         return HORIZON_BARS * (weight**2 * variance + 2 * weight * shared)
 
 
-def clusters(returns: Floats) -> list[int]:
-    """Return each row's cluster: that of the first row it is strongly correlated with."""
-    filled = np.nan_to_num(returns)
-    filled = filled - filled.mean(axis=1, keepdims=True)
-    unit = (filled / np.maximum(np.linalg.norm(filled, axis=1, keepdims=True), 1e-300)).astype("f4")
-    alike = np.tril(unit @ unit.T >= CLUSTER_CORRELATION)
-    # A row that stands still is like nobody, itself included: it is a cluster of its own.
-    np.fill_diagonal(alike, val=True)
-    return [int(first) for first in alike.argmax(axis=1)]
+def directions(centred: Floats) -> Singles:
+    """Return centred rows scaled to length one: the product of two is their correlation."""
+    length = np.sqrt(np.einsum("ij,ij->i", centred, centred))[:, None]
+    found: Singles = (centred / np.maximum(length, 1e-300)).astype(np.float32)
+    return found
+
+
+def cluster(rows: Singles, row: int) -> int:
+    """Return the row's cluster: the first of `directions` that it is strongly correlated with.
+
+    A row that stands still is like nobody, itself included: it is a cluster of its own.
+    """
+    alike = rows[:row] @ rows[row] >= CLUSTER_CORRELATION
+    return int(alike.argmax()) if alike.any() else row

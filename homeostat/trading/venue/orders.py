@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
-from homeostat.store.trading import Order, Position, client_order_id
+from homeostat.store.trading import Order, Position, client_order_id, order_of
 from homeostat.trading.market.panel import Instrument
 
 #: An order that is wanted, and one that the venue, or our own look at it, has refused.
@@ -51,7 +51,7 @@ def write(session: Session, position: Position | None, wanted: Wanted) -> tuple[
     where nothing is held, or one below the minimum notional that does not only reduce.
     """
     client_id = client_order_id(wanted.decision, wanted.kind)
-    known = session.get(Order, client_id)
+    known = order_of(session, client_id)
     if known is not None:
         return known, False
     refused, quantity = _refusal(position, wanted)

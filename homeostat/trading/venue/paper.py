@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
 from homeostat.errors import HomeostatError
 from homeostat.store import trading as store
-from homeostat.store.trading import Order, Position, client_order_id
+from homeostat.store.trading import Order, Position
 from homeostat.trading.market.panel import BAR_S, Instrument
 from homeostat.trading.venue import orders
 from homeostat.trading.venue.orders import Wanted
+from homeostat.trading.venue.resting import cancel, rest
 
 #: Taker fee of one side (Binance USDT-margined futures, no rebates).
 TAKER_FEE = 0.0005
@@ -68,41 +68,7 @@ def _fill(session: Session, position: Position | None, wanted: Wanted) -> tuple[
         order.state, order.price = "FILLED", filled
         order.fee = TAKER_FEE * filled * order.quantity
         order.slippage = abs(filled - wanted.price) * order.quantity
-        session.flush()
     return order, fresh
-
-
-def rest(session: Session, position: Position, kind: str, trigger: float) -> Order:
-    """Put a reduce-only order to rest at the venue, or move the one that rests there."""
-    client_id = client_order_id(position.decision_id, kind)
-    order = session.get(Order, client_id)
-    if order is None:
-        order = Order(
-            client_id=client_id,
-            decision_id=position.decision_id,
-            book=position.book,
-            symbol=position.symbol,
-            kind=kind,
-            side=-position.side,
-            reduce_only=True,
-            fee=0.0,
-            slippage=0.0,
-            price=None,
-            reason="",
-            created_at=utcnow(),
-        )
-        session.add(order)
-    order.state, order.trigger, order.quantity = "RESTING", trigger, position.quantity
-    order.updated_at = utcnow()
-    return order
-
-
-def resting(session: Session, position: Position, kind: str = "STOP") -> float | None:
-    """Return the trigger of the order that rests for the position, or None where none does."""
-    statement = select(Order.trigger).where(
-        Order.client_id == client_order_id(position.decision_id, kind), Order.state == "RESTING"
-    )
-    return session.scalar(statement)
 
 
 def advance(
@@ -175,12 +141,7 @@ def close(
     """Close the whole position at about `price`; reduce-only, so it can never open another."""
     reduce(session, position, position.quantity, price, instrument, kind="CLOSE")
     position.closed_at, position.exit_rule, position.mark = position.marked_at, rule, price
-    session.execute(
-        update(Order)
-        .where(Order.decision_id == position.decision_id, Order.state == "RESTING")
-        .values(state="CANCELED", updated_at=utcnow())
-    )
-    session.flush()
+    cancel(session, position)
     return Closed(position, rule, result_r(position))
 
 

@@ -11,6 +11,7 @@ from homeostat.settings import settings
 from homeostat.store.trading import CANARY, Order, Position
 from homeostat.trading.market.panel import Instrument
 from homeostat.trading.venue import intent, paper
+from homeostat.trading.venue import resting as resting_orders
 from homeostat.trading.venue.orders import Wanted
 from homeostat.trading.venue.paper import Bar, Closed
 
@@ -30,15 +31,15 @@ def send(session: Session, position: Position | None, wanted: Wanted) -> Order:
     return way(session, position, wanted)
 
 
-def rest(session: Session, position: Position, kind: str, trigger: float) -> Order:
+def rest(session: Session, position: Position, kind: str, trigger: float) -> None:
     """Put a reduce-only order to rest, or move the one that rests."""
-    way = intent.rest if _outside(position.book) else paper.rest
-    return way(session, position, kind, trigger)
+    way = intent.rest if _outside(position.book) else resting_orders.rest
+    way(session, position, kind, trigger)
 
 
 def resting(session: Session, position: Position, kind: str = "STOP") -> float | None:
     """Return the trigger of the order that rests for the position, None where none does."""
-    way = intent.resting if _outside(position.book) else paper.resting
+    way = intent.resting if _outside(position.book) else resting_orders.resting
     return way(session, position, kind)
 
 

@@ -23,7 +23,6 @@ from homeostat.trading.portfolio_balancer import (
     Candidate,
     Limits,
     Moves,
-    clusters,
     risk_parity,
     shrunk_covariance,
     sizes,
@@ -187,7 +186,8 @@ def test_a_size_never_exceeds_risk_and_concentration(stop: float, scale: float) 
 def test_clusters_follow_the_correlation() -> None:
     draw = np.random.default_rng(2).standard_normal((3, 400))
     returns = np.stack([draw[0], draw[0] + 0.2 * draw[1], draw[2]])
-    assert clusters(returns) == [0, 0, 2]
+    moves = Moves(["A", "B", "C"], lambda: returns)
+    assert [moves.cluster_of(symbol, -1) for symbol in "ABCX"] == [0, 0, 2, -1]
 
 
 def test_risk_parity_gives_the_wild_less_and_sums_to_one() -> None:

@@ -15,7 +15,7 @@ from homeostat.store.database import transaction
 from homeostat.store.trading import PAPER, ModelOutcome, Reservation
 from homeostat.trading import health
 from homeostat.trading.health import Level
-from homeostat.trading.portfolio_balancer import clusters
+from homeostat.trading.portfolio_balancer import Moves
 from homeostat.trading.profit_amplification import Move, Volatility, propose
 from tests.component.trading.test_positions import pal_sight, position
 
@@ -58,7 +58,8 @@ def test_a_cluster_begins_at_a_correlation_of_seven_tenths(
     other = draw[1] - (draw[1] @ first) * first
     other /= np.linalg.norm(other)
     second = correlation * first + np.sqrt(1 - correlation**2) * other
-    assert clusters(np.stack([first, second])) == found
+    moves = Moves(["A", "B"], lambda: np.stack([first, second]))
+    assert [moves.cluster_of(symbol, -1) for symbol in "AB"] == found
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,86 @@
+"""Open positions at hand: plain copies that a bar happens to, written back in a few statements.
+
+Every attribute of a mapped object that is read or set passes through the unit of work, which
+costs a cycle more than all that happens to its positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any, cast
+
+from sqlalchemy import Update, bindparam, select, update
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.util import identity_key
+
+from homeostat.store.trading.book import Position
+
+_TABLE: Any = Position.__table__
+_OPEN = (
+    select(*_TABLE.c)
+    .where(_TABLE.c.book == bindparam("in_book"), _TABLE.c.closed_at.is_(None))
+    .order_by(_TABLE.c.id)
+)
+#: What a bar may change of a position that stays open; the rest changes with an order.
+MARKED = (
+    "marked_at",
+    "mark",
+    "stop",
+    "peak_r",
+    "bars",
+    "label",
+    "pending_label",
+    "advice",
+    "costs",
+)
+_MARKED_SET = frozenset(MARKED)
+
+
+class _AtHand(SimpleNamespace):
+    """A position's columns as attributes, and what they were when it was taken."""
+
+    def __init__(self, columns: dict[str, Any]) -> None:
+        super().__init__(**columns)
+        self.taken = columns
+
+    def changed(self) -> list[str]:
+        """Return the names of the columns that are not as they were."""
+        present = vars(self)
+        return [name for name, value in self.taken.items() if present[name] != value]
+
+
+def take_open(session: Session, book: str) -> Sequence[Position]:
+    """Return copies of the open positions of a book for `put_back`, oldest first."""
+    session.flush()
+    rows = session.connection().execute(_OPEN, {"in_book": book}).mappings()
+    return [cast("Position", _AtHand(dict(row))) for row in rows]
+
+
+def put_back(session: Session, positions: Iterable[Position]) -> None:
+    """Write what was changed of positions that `take_open` gave; the bars' marks in one go.
+
+    What somebody else wrote meanwhile of the other columns stands, and a mapped object of the same
+    row is read anew when it is next looked at.
+    """
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for one in cast("Iterable[_AtHand]", positions):
+        changed = one.changed()
+        if changed:
+            names = MARKED if _MARKED_SET.issuperset(changed) else tuple(changed)
+            row = {"key": one.id} | {name: getattr(one, name) for name in names}
+            groups.setdefault(names, []).append(row)
+            mapped = session.identity_map.get(identity_key(Position, one.id))
+            if mapped is not None:
+                session.expire(mapped)
+    connection = session.connection()
+    for names, rows in groups.items():
+        connection.execute(_change_of(names), rows)
+
+
+@lru_cache(maxsize=64)
+def _change_of(names: tuple[str, ...]) -> Update:
+    """Return the statement that changes these columns of one position."""
+    change: Update = update(_TABLE).where(_TABLE.c.id == bindparam("key"))
+    return change.values({name: bindparam(name) for name in names})
