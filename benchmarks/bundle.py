@@ -3,9 +3,10 @@
 `python -m benchmarks.bundle --rounds 300 --json`. Three costs, wall and CPU, in milliseconds:
 `capture` (reading the live failure and making its redacted bundle in memory), `open` (the whole
 report of a new failure: capture, the store's part, one transaction) and `count` (the report of a
-failure that is known). `usual` is a failure as they mostly are, `wide` one with large local
-variables and a deep chain, whose bundle reaches the limits. The database is a scratch SQLite
-file, or the one of HOMEOSTAT_DATABASE_URL.
+failure that is known). `usual` is a failure as they mostly are, `chained` one with 40 exceptions of
+15 frames each, `wide` one with 40 exceptions and large local variables in each frame, whose bundle
+reaches the limits. Python's own full collections of garbage fall into the figures where they come.
+The database is a scratch SQLite file, or the one of HOMEOSTAT_DATABASE_URL.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from homeostat.store import database
 #: Log lines in the ring, as behind any failure of a process that has worked for a while.
 LINES = 100
 DEPTH = 40
+#: Calls between two exceptions of a chain.
+CALLS = 15
 
 
 def usual(number: int) -> None:
@@ -48,13 +51,31 @@ def wide(number: int, level: int = DEPTH) -> None:
         raise ValueError(f"level {level} " + texts["name_1"]) from error
 
 
-def caught(step: Callable[[int], None], number: int, component: str) -> Failure:
-    """Fail and read the failure, as a worker does."""
+def chained(number: int, level: int = DEPTH, calls: int = CALLS) -> None:
+    """Fail with a chain of exceptions, each raised deep below the one that it led to."""
+    if calls:
+        chained(number, level, calls - 1)
+        return
+    if level == 0:
+        raise ValueError(f"order {number}")
+    try:
+        chained(number, level - 1)
+    except ValueError as error:
+        raise ValueError(f"level {level} of {number}") from error
+
+
+def raised_by(step: Callable[[int], None], number: int) -> Exception:
+    """Fail as a task does; return what was raised."""
     try:
         step(number)
     except Exception as error:  # noqa: BLE001  # whatever is raised is what is reported
-        return Failure.from_exception(error, source="task", component=component, task=component)
+        return error
     raise AssertionError("the step did not fail")
+
+
+def read(error: Exception, component: str) -> Failure:
+    """Read the failure, as a worker does."""
+    return Failure.from_exception(error, source="task", component=component, task=component)
 
 
 class Times:
@@ -81,9 +102,9 @@ class Times:
         }
 
 
-def captured(step: Callable[[int], None], number: int) -> int:
-    """Fail, read the failure and make its bundle; return the bundle's size in bytes."""
-    return bundle.size_of(bundle.capture(caught(step, number, "bench")))
+def captured(error: Exception) -> int:
+    """Read the failure and make its bundle; return the bundle's size in bytes."""
+    return bundle.size_of(bundle.capture(read(error, "bench")))
 
 
 def reported(failure: Failure) -> None:
@@ -97,8 +118,9 @@ def measure(step: Callable[[int], None], rounds: int) -> dict[str, float]:
     capture, opened, counted = Times(), Times(), Times()
     largest = 0
     for number in range(rounds):
-        largest = max(largest, capture.take(captured, step, number))
-        live = caught(step, number, f"bench.{step.__name__}")
+        error = raised_by(step, number)
+        largest = max(largest, capture.take(captured, error))
+        live = read(error, f"bench.{step.__name__}")
         # The failures of one function would be one incident; each has a type of its own.
         cause = replace(live.cause, type=f"Kind{number}")
         failure = replace(live, chain=(cause, *live.chain[1:]))
@@ -113,7 +135,7 @@ def measure(step: Callable[[int], None], rounds: int) -> dict[str, float]:
 
 
 def run(rounds: int) -> dict[str, Any]:
-    """Prepare the process as a worker's is, and measure both kinds of failure."""
+    """Prepare the process as a worker's is, and measure each kind of failure."""
     database.migrate()
     surroundings.warm()
     loglines.install()
@@ -122,7 +144,7 @@ def run(rounds: int) -> dict[str, Any]:
     return {
         "database": database.engine().dialect.name,
         "rounds": rounds,
-        **{step.__name__: measure(step, rounds) for step in (usual, wide)},
+        **{step.__name__: measure(step, rounds) for step in (usual, chained, wide)},
     }
 
 
@@ -140,9 +162,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.json:
         print(json.dumps(result, indent=2))
         return
-    for kind in ("usual", "wide"):
+    for kind in ("usual", "chained", "wide"):
         for name, value in result[kind].items():
-            print(f"{kind:6} {name:20} {value}")
+            print(f"{kind:8} {name:20} {value}")
 
 
 if __name__ == "__main__":

@@ -110,11 +110,12 @@ def exception_chain(failure: Failure) -> JsonValue:
     allowance is spent, so that a deep or wide failure takes no longer than any other.
     """
     links = list(enumerate(failure.chain))
-    if len(links) > CHAIN_SHOWN:
+    left_out = max(0, len(links) - CHAIN_SHOWN)
+    if left_out:
         links = [*links[: CHAIN_SHOWN - 1], links[-1]]
     tracebacks = unwinding.tracebacks_of(failure.exception) if failure.exception else []
     allowance = [LOCALS_ALLOWANCE]
-    return [
+    shown: list[JsonValue] = [
         {
             "type": raised.type,
             "message": raised.message[:LONGEST_MESSAGE],
@@ -124,6 +125,9 @@ def exception_chain(failure: Failure) -> JsonValue:
         }
         for place, raised in links
     ]
+    if left_out and isinstance(outermost := shown[-1], dict):
+        outermost["left_out_before"] = left_out
+    return shown
 
 
 def _members(raised: Raised) -> list[JsonValue]:

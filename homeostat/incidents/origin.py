@@ -9,7 +9,11 @@ from __future__ import annotations
 import re
 import sysconfig
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
+
+#: A process has so many source files; the frames of a long chain are of the same few.
+REMEMBERED = 4_096
 
 #: Top-level packages that are the application's own even where they are installed from a wheel.
 OWN_PACKAGES = frozenset({"homeostat", "workers", "tasks"})
@@ -42,6 +46,7 @@ def is_generated(path: str) -> bool:
     return path.startswith("<") or not path
 
 
+@lru_cache(maxsize=REMEMBERED)
 def below_library_root(path: str) -> str | None:
     """Return what follows the library's root (`celery/app/trace.py`), or None for other code."""
     path = posix(path)
@@ -51,6 +56,7 @@ def below_library_root(path: str) -> str | None:
     return path[match.end() :] if match else None
 
 
+@lru_cache(maxsize=REMEMBERED)
 def dotted(relative: str) -> str:
     """Turn a path below a root into a module name: `shop/models/__init__.py` → `shop.models`."""
     parts = list(PurePosixPath(relative).with_suffix("").parts)
@@ -75,6 +81,7 @@ def is_application(path: str, module: str, app_packages: Collection[str] = ()) -
     return not names.isdisjoint(OWN_PACKAGES) or not names.isdisjoint(app_packages)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def is_harness(path: str, module: str) -> bool:
     """Tell whether a frame is this project's own machinery around a component's work.
 

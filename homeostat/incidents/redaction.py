@@ -34,6 +34,7 @@ __all__ = ["MASK", "Redactor", "is_secret_name", "protect", "redact", "redactor"
 _SHOWN_BYTES = re.compile(r"b(['\"])(.*)\1 \(\d+ bytes\)$", re.DOTALL)
 #: Texts up to this length are remembered: a bundle's are the same words from one to the next.
 REMEMBERED = 100
+MOST_REMEMBERED = 8_192
 #: A longer text is no header's or option's name.
 LONG_NAME = 80
 _FEWEST = 2
@@ -65,7 +66,7 @@ _HARMLESS = frozenset(
     }
 )
 
-_short_by_rules = lru_cache(maxsize=8_192)(by_rules)
+_short_by_rules = lru_cache(maxsize=MOST_REMEMBERED)(by_rules)
 
 
 class Redactor:
@@ -78,6 +79,8 @@ class Redactor:
         #: The beginnings of the values, for texts that were cut; the longest one's length.
         self._beginnings: frozenset[str] = frozenset()
         self._longest = 0
+        #: Short texts as they were cleaned: the frames of a chain say the same again and again.
+        self._cleaned: dict[str, str] = {}
         for value in values:
             self.protect(value)
 
@@ -87,6 +90,7 @@ class Redactor:
             return
         self._values |= {*forms_of(value), clean(value.upper()), clean(value.lower())}
         self._pattern, self._longest = None, 0
+        self._cleaned.clear()
 
     def protect_environment(self, environment: Mapping[str, str] | None = None) -> None:
         """Protect the values of the environment variables whose names say that they are secret."""
@@ -100,15 +104,25 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return the text without secrets, and without what no database stores."""
-        text = clean(text)
-        if self._values and len(text) >= SHORTEST_SECRET:
-            if self._pattern is None:
-                longest_first = sorted(self._values, key=len, reverse=True)
-                self._pattern = re.compile("|".join(map(re.escape, longest_first)))
-            text = self._pattern.sub(MASK, text)
-            if len(text) in _CUT_AT or _CUT.search(text):
-                text = self._without_cut_off(text)
-        return _short_by_rules(text) if len(text) <= REMEMBERED else by_rules(text)
+        if len(text) > REMEMBERED:
+            return by_rules(self._without_known(clean(text)))
+        cleaned = self._cleaned.get(text)
+        if cleaned is None:
+            if len(self._cleaned) >= MOST_REMEMBERED:
+                self._cleaned.clear()
+            cleaned = _short_by_rules(self._without_known(clean(text)))
+            self._cleaned[text] = cleaned
+        return cleaned
+
+    def _without_known(self, text: str) -> str:
+        if not self._values or len(text) < SHORTEST_SECRET:
+            return text
+        if self._pattern is None:
+            longest_first = sorted(self._values, key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+        text = self._pattern.sub(MASK, text)
+        cut = len(text) in _CUT_AT or _CUT.search(text)
+        return self._without_cut_off(text) if cut else text
 
     def _without_cut_off(self, text: str) -> str:
         """Remove the beginning of a known value on which a text was cut."""

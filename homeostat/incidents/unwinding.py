@@ -35,6 +35,9 @@ _REMOTE = frozenset(
      "concurrent.futures.process._RemoteTraceback"}
 )  # fmt: skip
 
+#: The frames of a chain by code, namespace and line: its exceptions share most of them.
+_Known = dict[tuple[int, int, int], Frame]
+
 _CAUSE = BaseException.__dict__["__cause__"]
 _CONTEXT = BaseException.__dict__["__context__"]
 _SUPPRESS = BaseException.__dict__["__suppress_context__"]
@@ -43,7 +46,9 @@ _TRACEBACK = BaseException.__dict__["__traceback__"]
 
 def chain_of(exc: BaseException, app_packages: Collection[str] = ()) -> tuple[Raised, ...]:
     """Return what was raised, innermost cause first; suppressed contexts are left out."""
-    return tuple(_raised(link, how, app_packages, 0) for link, how in links_of(original_of(exc)))
+    known: _Known = {}
+    links = links_of(original_of(exc))
+    return tuple(_raised(link, how, app_packages, known, 0) for link, how in links)
 
 
 def tracebacks_of(exc: BaseException) -> list[TracebackType | None]:
@@ -90,15 +95,18 @@ def _next(exc: BaseException) -> tuple[BaseException | None, str]:
     return _CONTEXT.__get__(exc), "was being handled when"
 
 
-def _raised(exc: BaseException, relation: str, app_packages: Collection[str], depth: int) -> Raised:
+def _raised(
+    exc: BaseException, relation: str, app_packages: Collection[str], known: _Known, depth: int
+) -> Raised:
     members: tuple[Raised, ...] = ()
     if isinstance(exc, BaseExceptionGroup) and depth < DEEPEST_GROUP:
         # The slot is read past a subclass's override, as everywhere here.
         inside = BaseExceptionGroup.__dict__["exceptions"].__get__(exc)
         members = tuple(
-            _raised(_innermost(one), "", app_packages, depth + 1) for one in inside[:LONGEST_CHAIN]
+            _raised(_innermost(one), "", app_packages, known, depth + 1)
+            for one in inside[:LONGEST_CHAIN]
         )
-    frames = frames_of(_TRACEBACK.__get__(exc), app_packages)
+    frames = frames_of(_TRACEBACK.__get__(exc), app_packages, known)
     if type(exc) is AssertionError:
         frames = asserted(frames)
     return Raised(
@@ -132,13 +140,22 @@ def traceback_entries(traceback: TracebackType | None) -> list[TracebackType]:
 
 
 def frames_of(
-    traceback: TracebackType | None, app_packages: Collection[str] = ()
+    traceback: TracebackType | None, app_packages: Collection[str], known: _Known
 ) -> tuple[Frame, ...]:
-    """Return the frames of a traceback, outermost first."""
-    return tuple(_frame(entry, app_packages) for entry in traceback_entries(traceback))
+    """Return the frames of a traceback, outermost first; `known` are those of the chain so far."""
+    return tuple(_frame(entry, app_packages, known) for entry in traceback_entries(traceback))
 
 
-def _frame(entry: TracebackType, app_packages: Collection[str]) -> Frame:
+def _frame(entry: TracebackType, app_packages: Collection[str], known: _Known) -> Frame:
+    frame = entry.tb_frame
+    place = (id(frame.f_code), id(frame.f_globals), entry.tb_lineno or 0)
+    found = known.get(place)
+    if found is None:
+        found = known[place] = _read_frame(entry, app_packages)
+    return found
+
+
+def _read_frame(entry: TracebackType, app_packages: Collection[str]) -> Frame:
     code = entry.tb_frame.f_code
     path = os.path.normpath(code.co_filename) if code.co_filename else ""
     module = module_of(entry.tb_frame.f_globals, code)
@@ -174,7 +191,7 @@ def module_of(namespace: dict[str, Any], code: CodeType) -> str:
     found = getattr(spec, "name", None) if spec is not None else None
     if type(found) is str:
         return found.removesuffix(".__main__")
-    return origin.dotted(Path(code.co_filename).name)
+    return origin.dotted(os.path.basename(code.co_filename))  # noqa: PTH119  # five times as fast, for each frame
 
 
 def function_of(code: CodeType) -> str:

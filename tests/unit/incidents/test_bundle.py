@@ -203,6 +203,21 @@ def test_a_huge_failure_is_small_and_quick(step: Any) -> None:
     assert content["exception"]
 
 
+def test_a_long_chain_says_how_many_it_leaves_out() -> None:
+    def chained(level: int) -> None:
+        if level == 0:
+            raise KeyError("the cause")
+        try:
+            chained(level - 1)
+        except LookupError as error:
+            raise LookupError(f"level {level}") from error
+
+    chain: Any = capture(failing(lambda: chained(9)))["exception"]
+    messages = [link["message"] for link in chain]
+    assert messages == ["'the cause'", *(f"level {level}" for level in (1, 2, 3, 4, 9))]
+    assert [link.get("left_out_before") for link in chain] == [*[None] * 5, 4]
+
+
 def test_what_is_too_large_is_cut_and_says_so() -> None:
     content: Any = capture(failing(_huge))
     content["logs"] = ["l" * 1_000] * 1_000
