@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,7 +75,10 @@ def _folders(folder: Path, depth: int) -> Iterator[Path]:
     yield folder
     if depth:
         for inside in sorted(folder.iterdir()):
-            if inside.is_dir() and not inside.is_symlink() and inside.name not in _NOT_LOOKED_INTO:
+            looked_into = inside.name not in _NOT_LOOKED_INTO and os.access(
+                inside, os.R_OK | os.X_OK
+            )
+            if inside.is_dir() and not inside.is_symlink() and looked_into:
                 yield from _folders(inside, depth - 1)
 
 

@@ -128,6 +128,8 @@ def _files(repository: Path) -> Iterator[tuple[Path, Path]]:
             name
             for name in folders
             if name not in _SKIPPED_FOLDERS
+            # What belongs to another user, such as a server's data, is none of the sources.
+            and os.access(here / name, os.R_OK | os.X_OK)
             and not (here / name / "pyvenv.cfg").is_file()
             and not (here / name).is_symlink()
         ]
@@ -136,6 +138,8 @@ def _files(repository: Path) -> Iterator[tuple[Path, Path]]:
             if name.startswith(_SECRET_NAMES) or name.endswith((*_SECRET_SUFFIXES, ".pyc")):
                 continue
             if source.is_symlink() and not source.resolve().is_relative_to(repository):
+                continue
+            if not os.access(source, os.R_OK):
                 continue
             if not source.is_file() or source.stat().st_size > _LARGEST_FILE:
                 continue

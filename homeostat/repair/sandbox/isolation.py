@@ -158,7 +158,7 @@ def _importable(folder: Path, interpreter: Interpreter) -> list[Path]:
     return [
         path
         for path in sorted(folder.iterdir())
-        if path.suffix == ".py" or (path / "__init__.py").is_file()
+        if path.suffix == ".py" or (os.access(path, os.X_OK) and (path / "__init__.py").is_file())
     ]
 
 
