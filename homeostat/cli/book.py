@@ -132,6 +132,7 @@ def blocks(
     hours: Annotated[
         float, typer.Option(min=0.01, max=87_600, help="How far to look back.")
     ] = 24.0,
+    book: Named = Book.PAPER,
     output: Output = Format.TEXT,
 ) -> None:
     """How many decisions each rule made."""
@@ -143,7 +144,9 @@ def blocks(
     statement = (
         select(Decision.rule, func.count())
         .join(DecisionCycle, DecisionCycle.id == Decision.cycle_id)
-        .where(DecisionCycle.due_at >= utcnow() - timedelta(hours=hours))
+        .where(
+            DecisionCycle.book == book, DecisionCycle.due_at >= utcnow() - timedelta(hours=hours)
+        )
         .group_by(Decision.rule)
         .order_by(func.count().desc())
     )

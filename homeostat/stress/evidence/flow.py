@@ -40,11 +40,15 @@ def hooks(session: Session, expected: Sequence[str], run_ids: Sequence[str]) -> 
 
 
 def decisions(session: Session, window: Window) -> dict[str, dict[str, int]]:
-    """Return {approved or blocked: {rule: count}} of the window's cycles."""
+    """Return {approved or blocked: {rule: count}} of the window's cycles, canaries left out."""
     statement = (
         select(Decision.approved, Decision.rule, func.count())
         .join(DecisionCycle, DecisionCycle.id == Decision.cycle_id)
-        .where(DecisionCycle.due_at >= window.start, DecisionCycle.due_at < window.end)
+        .where(
+            DecisionCycle.book == PAPER,
+            DecisionCycle.due_at >= window.start,
+            DecisionCycle.due_at < window.end,
+        )
         .group_by(Decision.approved, Decision.rule)
     )
     found: dict[str, dict[str, int]] = {"approved": {}, "blocked": {}}

@@ -5,8 +5,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from homeostat.store.database import transaction
-from homeostat.store.trading import PAPER, EquityPoint, Order, Position
+from homeostat.store.trading import (
+    CANARY,
+    PAPER,
+    Decision,
+    DecisionCycle,
+    EquityPoint,
+    Order,
+    Position,
+)
 from homeostat.stress.evidence import book
+from homeostat.stress.evidence.flow import decisions
 from homeostat.stress.evidence.window import Window
 from homeostat.stress.facts import BookFacts
 from homeostat.stress.findings import Verdict
@@ -41,6 +50,15 @@ def order(number: int, at_s: float) -> Order:
     return found
 
 
+def decision(cycle_id: str, symbol: str, *, approved: bool) -> Decision:
+    figures = ("confidence", "price", "volatility", "take_profit", "stop_loss", "trail", "partial")
+    rule = "OPENED" if approved else "NO_SIGNAL"
+    return Decision(
+        cycle_id=cycle_id, symbol=symbol, rule=rule, approved=approved, side=1, size=1.0,
+        **dict.fromkeys(figures, 1.0),
+    )  # fmt: skip
+
+
 def gathered() -> BookFacts:
     """A book with one row before, two in and one after the window, of each kind."""
     with transaction() as session:
@@ -68,6 +86,22 @@ def test_the_book_of_a_report_holds_what_fell_into_its_window() -> None:
     assert [point.value for point in found.open_positions] == [1, 2]
     assert found.orders == {"ENTRY FILLED": 2}
     assert [one.symbol for one in found.positions] == ["OPEN", "CLOSED"]
+
+
+def test_the_decisions_of_a_report_are_the_books_and_not_the_canarys() -> None:
+    with transaction() as session:
+        for number, (kept, at_s) in enumerate(((PAPER, 5), (CANARY, 6), (PAPER, -1), (PAPER, 60))):
+            cycle = DecisionCycle(
+                id=f"c{number}", book=kept, due_at=START + timedelta(seconds=at_s), inputs={},
+                counts={},
+            )  # fmt: skip
+            session.add(cycle)
+            session.flush()
+            for symbol, approved in (("A", True), ("B", False)):
+                session.add(decision(cycle.id, symbol, approved=approved))
+        session.flush()
+        found = decisions(session, WINDOW)
+    assert found == {"approved": {"OPENED": 1}, "blocked": {"NO_SIGNAL": 1}}
 
 
 def test_the_report_shows_orders_positions_and_a_plot_of_the_equity() -> None:

@@ -43,7 +43,18 @@ GOOD = {
 
 @pytest.mark.parametrize(
     ("longs", "shorts", "side"),
-    [(19, 0, 0), (20, 0, 1), (0, 20, -1), (70, 30, 0), (71, 29, 1), (14, 6, 0), (15, 5, 1)],
+    [
+        (19, 0, 0),
+        (20, 0, 1),
+        (0, 20, -1),
+        (70, 30, 0),
+        (71, 29, 1),
+        (14, 6, 0),
+        (15, 5, 1),
+        # Above the share, and once within what chance does.
+        (15, 6, 0),
+        (16, 5, 1),
+    ],
 )
 def test_a_side_is_blocked_from_twenty_signals_and_seventy_percent(
     longs: int, shorts: int, side: int

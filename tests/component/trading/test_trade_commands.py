@@ -49,7 +49,10 @@ def test_what_was_decided_is_shown_explained_and_replayed(capsys: Capture) -> No
     assert len(rows) == 223
     told = ask(capsys, "explain", f"{summary.cycle_id}.BTCUSDT")["why"]
     assert "was not opened, because there was no safety policy" in told
-    assert {row["rule"] for row in ask(capsys, "blocks")} >= {"SAFETY_POLICY_MISSING"}
+    by_rule = {row["rule"]: row["decisions"] for row in ask(capsys, "blocks")}
+    assert sum(by_rule.values()) == 222
+    assert by_rule["SAFETY_POLICY_MISSING"] > 100
+    assert ask(capsys, "blocks", "--book", "canary") == [{"rule": "OPENED", "decisions": 1}]
     assert len(ask(capsys, "equity")) == 1
     assert len(ask(capsys, "hooks")) == 9
     assert ask(capsys, "positions") == []
