@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from itertools import combinations, product
 from typing import Any
 
 import pytest
@@ -28,7 +30,7 @@ from homeostat.trading.ai_hfos import (
     next_drawdown,
 )
 from homeostat.trading.health import Level
-from homeostat.trading.self_healing import TARGETS, policy_for
+from homeostat.trading.self_healing import TARGETS, Policy, policy_for
 
 WELL = dict.fromkeys(SUBSYSTEMS, 100.0)
 
@@ -204,6 +206,72 @@ def test_no_combination_allows_what_the_safety_policy_forbids(
         assert set(levels.values()) <= {Level.HEALTHY, Level.UNKNOWN}
         assert not switches[0]
         assert not switches[1]
+
+
+#: Scores that make each health, the coordinator's own words for what it read.
+POINTS = {
+    Health.OPTIMAL: [100.0] * 8,
+    Health.HEALTHY: [100.0] * 7 + [45.0],
+    Health.DEGRADED: [60.0] * 8,
+    Health.CRITICAL: [60.0] * 5 + [0.0] * 3,
+    Health.EMERGENCY: [0.0] * 8,
+}
+
+
+def test_entries_are_allowed_in_these_combinations_and_in_no_other() -> None:
+    """All 1,920 combinations of what a directive is decided by."""
+    policies = [None, *Policy]
+    switches = list(product((False, True), repeat=4))
+    allowed = 0
+    for policy, health, drawdown, set_on in product(policies, Health, Drawdown, switches):
+        scores = dict(zip(SUBSYSTEMS, POINTS[health], strict=True))
+        found = directive_for(Facts(scores, policy, drawdown, *set_on), 1, utcnow())
+        assert found.health == health
+        brake, paused = set_on[:2]
+        may = (
+            policy == ALLOW_ALL
+            and health in {Health.OPTIMAL, Health.HEALTHY, Health.DEGRADED}
+            and drawdown in {Drawdown.NORMAL, Drawdown.SAFE}
+            and not brake
+            and not paused
+        )
+        assert found.allow_new_trades is may, (policy, health, drawdown, set_on)
+        allowed += may
+    assert allowed == 3 * 2 * 4
+
+
+def told(levels: Sequence[Level], names: Sequence[str]) -> dict[str, Level]:
+    """Give these levels to the targets, each to one at least."""
+    return {name: levels[place % len(levels)] for place, name in enumerate(names)}
+
+
+def test_all_sets_of_levels_of_the_thirteen_lead_to_the_policy_of_the_specification() -> None:
+    hangs = [name for name, target in TARGETS.items() if target.impacts_trading]
+    others = [name for name in TARGETS if name not in hangs]
+    # Four targets do not impact trading: five levels at once do not fit on them.
+    sets = [list(one) for size in range(1, 6) for one in combinations(Level, size)]
+    for of_hangs, of_others in product(sets, (one for one in sets if len(one) <= len(others))):
+        seen = {*of_hangs, *of_others}
+        found = policy_for(told(of_hangs, hangs) | told(of_others, others))
+        if Level.FAILED in seen:
+            expected = Policy.EMERGENCY_SHUTDOWN
+        elif Level.CRITICAL in of_hangs:
+            expected = Policy.DEFENSIVE_EXIT
+        elif seen & {Level.CRITICAL, Level.DEGRADED} or Level.UNKNOWN in of_hangs:
+            expected = Policy.NO_NEW_TRADES
+        else:
+            expected = Policy.ALLOW_ALL
+        assert found is expected, (of_hangs, of_others)
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_each_subsystem_acknowledges_the_directive_in_its_own_cycle() -> None:
+    with transaction() as session:
+        component().run(session, utcnow())
+        for name in SUBSYSTEMS:
+            registry.find(name).run(session, utcnow())
+        seen = component().run(session, utcnow()).observed
+    assert seen["last_acknowledged_by"] == sorted(SUBSYSTEMS)
 
 
 def component() -> Any:
