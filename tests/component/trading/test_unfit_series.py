@@ -7,11 +7,18 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 
+from homeostat.clock import utcnow
+from homeostat.settings import settings
+from homeostat.store.database import transaction
+from homeostat.store.trading import Decision
 from homeostat.trading import signals
 from homeostat.trading.market import port
+from homeostat.trading.market.injectors import FaultKind, MarketFault
 from homeostat.trading.market.panel import Panel
 from homeostat.trading.models.features import INPUT_BARS
+from tasks import trade
 
 SYMBOLS, BARS, UNFIT = 222, 240, 40
 BEGIN = 60 * 29_000_000
@@ -168,3 +175,33 @@ def test_an_input_without_any_volume_is_no_reason() -> None:
     assert signals.signals(found, moment(found)).digest() == {}
     found.volume[:] = np.nan
     assert signals.signals(found, moment(found)).digest() == {}
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_tick_with_forty_unfit_symbols_decides_on_all_and_logs_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    due = utcnow()
+    market = port.market(settings())
+    now = int(due.timestamp())
+    names = market.strip.symbols
+    # The gap ends before the newest bar; the flat line is as long as what a model reads.
+    faults = (
+        (FaultKind.GAP, names[:12], 1_200, 10),
+        (FaultKind.DELISTING, names[12:26], 600, 1),
+        (FaultKind.FLATLINE, names[26:40], 6_000, 120),
+    )
+    market.inject(
+        *(
+            MarketFault(kind=kind, since=now - ago, symbols=of, bars=bars)
+            for kind, of, ago, bars in faults
+        )
+    )
+    told = trade.cycle.run(due_at=due.isoformat())
+    assert told["decisions"] == SYMBOLS
+    lines = [one.getMessage() for one in caplog.records if one.name == "tasks.trade"]
+    assert lines == ["40 of 222 symbols abstained: 14 CONSTANT, 12 GAPPED, 14 STALE"]
+    with transaction() as session:
+        rules = session.scalars(select(Decision.rule)).all()
+    assert sum(rule.startswith("ABSTAIN_") for rule in rules) <= UNFIT
+    assert len(rules) == SYMBOLS

@@ -6,6 +6,7 @@ nothing.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -116,6 +117,18 @@ def test_an_order_that_was_not_carried_out_is_unknown_and_not_found(
     with pytest.raises(UnknownOutcomeError):
         exchange.place(ENTRY, 60_000.0)
     assert exchange.find(ENTRY) is None
+
+
+@pytest.mark.parametrize(("ago_s", "fills"), [(8.0, 1), (11.0, 0)])
+def test_the_venue_takes_an_order_in_for_ten_seconds_after_its_claim(
+    loopback: Loopback, connected: Connect, ago_s: float, fills: int
+) -> None:
+    exchange = connected()
+    exchange.balance()
+    with contextlib.suppress(RefusedError):
+        exchange.place(ENTRY, 60_000.0, time.time() - ago_s)
+    assert loopback.requests(ORDER) == 1
+    assert loopback.fills(ENTRY.client_id) == fills
 
 
 def test_the_naive_client_with_retries_fills_a_lost_answer_twice(loopback: Loopback) -> None:
