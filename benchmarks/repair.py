@@ -12,113 +12,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import random
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from benchmarks.repair_defects import CLEAR, INJECTORS, Defect
+from benchmarks.repair_cases import valid_defects
+from benchmarks.repair_defects import INJECTORS, Defect
 from benchmarks.repair_judge import judge
 from benchmarks.repair_packages import PYTEST, Package, fetch, make_python, run
+from benchmarks.repair_summary import Result, summary
 from homeostat.repair.agent import Apply, Options, RepairOutcome, Status, fix
 from homeostat.repair.evidence import is_test
-from homeostat.repair.failure import Failure
 from homeostat.repair.index import Index
 from homeostat.repair.knowledge import Knowledge
-from homeostat.repair.proof.runs import Runner
-
-
-@dataclass(frozen=True)
-class Result:
-    """One case and how it ended."""
-
-    package: str
-    kind: str
-    history: bool
-    outcome: str
-    status: str
-    right: bool
-    seconds: float
-    repeat_s: float | None
-    target: str
-    test: str
-    title: str
-    reason: str
-    stages: dict[str, float] = field(default_factory=dict)
-    repeat_stages: dict[str, float] = field(default_factory=dict)
-
-
-def valid_defects(
-    package: Package, kind: str, wanted: int, seed: int
-) -> Iterator[tuple[Defect, str]]:
-    """Yield (defect, failing test) for defects that break a test that passed, as expected."""
-    rng = random.Random(f"{seed}-{package.name}-{kind}")  # noqa: S311 - a repeatable choice
-    tests = sorted({file for node in package.good.passed if is_test(file := node.split("::")[0])})
-    found = 0
-    for tried, defect in enumerate(INJECTORS[kind](package.tree, rng)):
-        if found >= wanted or tried > wanted * 8:
-            return
-        naming = [
-            path
-            for path in tests
-            if defect.mention in (package.tree.read(path) or "")
-            or defect.name in (package.tree.read(path) or "")
-        ]
-        rng.shuffle(naming)
-        runner = Runner(
-            package.runner.sandbox, package.runner.command + " -x", package.runner.inherited
-        )
-        failure = runner.tests(defect.changes, ["-x", *(naming or tests)[:4]], wall_s=40)
-        node = _first_broken(package, failure, defect)
-        if node and _shows_it_alone(package, defect, node):
-            found += 1
-            yield defect, node
-
-
-def _shows_it_alone(package: Package, defect: Defect, node: str) -> bool:
-    """Whether the test, run alone, passes unbroken and fails as expected when broken.
-
-    Some tests pass only after others; such a one shows nothing.
-    """
-    if node not in package.runner.tests({}, [node], wall_s=40).passed:
-        return False
-    broken = package.runner.tests(defect.changes, [node], wall_s=40)
-    return bool({fault.type for fault in broken.faults} & set(defect.expected))
-
-
-def _first_broken(package: Package, failure: Failure, defect: Defect) -> str:
-    types = {fault.type for fault in failure.faults}
-    if not types & set(defect.expected):
-        return ""
-    broken = [
-        n for n in failure.failed if n in set(package.good.passed) and is_test(n.split("::")[0])
-    ]
-    if broken:
-        return broken[0]
-    # The test module itself, or its conftest, can no longer be imported.
-    files = [
-        frame.path
-        for fault in failure.faults
-        for frame in fault.own_frames
-        if frame.path and is_test(frame.path)
-    ]
-    for file in files:
-        for node in package.good.passed:
-            if node.startswith(file + "::"):
-                return node
-    # A conftest that cannot be imported fails every test; any that passed will do.
-    broken_conftest = any(file.endswith("conftest.py") for file in files)
-    return (
-        next((n for n in package.good.passed if is_test(n.split("::")[0])), "")
-        if (broken_conftest)
-        else ""
-    )
 
 
 def run_case(package: Package, defect: Defect, node: str, folder: Path, *, history: bool) -> Result:
@@ -230,45 +138,6 @@ def _commit(repository: Path, message: str, *, first: bool) -> None:
         run("git", "config", "user.name", "Benchmark", cwd=repository)
     run("git", "add", "-A", cwd=repository)
     run("git", "commit", "-q", "-m", message, cwd=repository)
-
-
-def percentile(values: list[float], share: float) -> float | None:
-    """Return the value below which a share of the values lies (nearest rank)."""
-    if not values:
-        return None
-    return round(sorted(values)[max(0, math.ceil(share * len(values)) - 1)], 2)
-
-
-def summary(results: list[Result]) -> dict[str, Any]:
-    """Count the results: over all, per class, and with and without history apart."""
-    per_class: dict[str, Counter[str]] = defaultdict(Counter)
-    per_history: dict[str, Counter[str]] = defaultdict(Counter)
-    for result in results:
-        wrong = result.outcome
-        if wrong == "wrong":
-            wrong = "wrong_applied" if result.status == "applied" else "wrong_waiting"
-        per_class[result.kind][wrong] += 1
-        per_history["history" if result.history else "no_history"][wrong] += 1
-    clear = [item for item in results if item.kind in CLEAR]
-    first, repeat = [r.seconds for r in results], [r.repeat_s for r in results if r.repeat_s]
-    return {
-        "cases": len(results),
-        "fixed": sum(item.right for item in results),
-        "applied": sum(item.right and item.status == "applied" for item in results),
-        "waiting": sum(item.right and item.status == "waiting" for item in results),
-        "refused": sum(item.outcome == "refused" for item in results),
-        "wrong_waiting": sum(i.outcome == "wrong" and i.status != "applied" for i in results),
-        "wrong_applied": sum(i.outcome == "wrong" and i.status == "applied" for i in results),
-        "clear_cases": len(clear),
-        "clear_fixed": sum(item.right for item in clear),
-        "per_class": {kind: dict(counts) for kind, counts in sorted(per_class.items())},
-        "per_history": {kind: dict(counts) for kind, counts in per_history.items()},
-        "first_fix_p50_s": percentile(first, 0.5),
-        "first_fix_p95_s": percentile(first, 0.95),
-        "repeat_fix_p50_s": percentile(repeat, 0.5),
-        "repeat_fix_p95_s": percentile(repeat, 0.95),
-        "repeats": len(repeat),
-    }
 
 
 def main() -> None:

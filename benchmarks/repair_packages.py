@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from homeostat.repair.evidence import is_test
 from homeostat.repair.failure import Failure
 from homeostat.repair.proof.runs import Runner
 from homeostat.repair.sandbox import Sandbox, find_interpreter
@@ -66,13 +67,16 @@ def fetch(name: str, folder: Path, python: Path) -> Package | None:
         archive = next(where.glob("*.tar.gz"), None)
         if archive is None or not run("tar", "xzf", str(archive), "-C", str(where)):
             return None
-        run(str(python), "-m", "pip", "install", "-q", name)
+        run(str(python), "-m", "pip", "install", "-q", f"{name}[test,tests,testing]")
     unpacked = next(path for path in where.iterdir() if path.is_dir())
     _stash_installed(folder, _top_modules(unpacked))
     tree = Tree(unpacked)
     source = "src" if (unpacked / "src").is_dir() else "."
     runner = _runner(unpacked, tree, python, source)
     good = runner.tests({}, [], wall_s=_LONGEST_SUITE_S)
+    if not good.collected and not any(is_test(path) for path in tree.python_files):
+        print(f"{name}: its source archive holds no tests", file=sys.stderr)
+        return None
     if not good.passed:
         print(f"{name}: no test passes unbroken\n{good.output[-600:]}", file=sys.stderr)
         return None
