@@ -7,6 +7,7 @@ handler or a constant that stood there before; nothing else may.
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from homeostat.repair.case import Candidate, Origin, Side
@@ -16,6 +17,7 @@ from homeostat.repair.proof.touched_files import guarded_files, outside, size
 
 _TEST_AWARE = (
     "PYTEST_CURRENT_TEST", "PYTEST_VERSION", "HOMEOSTAT_SANDBOX", "HOMEOSTAT_RECORD_FD", "_pytest",
+    "pytest", "unittest",
 )  # fmt: skip
 _STOPPING = {"_exit", "exit", "skip", "xfail", "importorskip", "skipif", "skipTest"}
 _SUPPRESSING = {"suppress", "raises"}
@@ -96,15 +98,26 @@ def _swallowed(candidate: Candidate, texts: Texts) -> str:
 
     def swallowing(node: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.ExceptHandler):
-            inner = [item for statement in node.body for item in ast.walk(statement)]
             kinds = (ast.Raise, ast.Import, ast.ImportFrom)
-            if not any(isinstance(item, kinds) for item in inner):
+            if not any(isinstance(item, kinds) for item in node.body):
                 yield "an exception handler"
+        elif isinstance(node, ast.Try) and any(_leaves(item) for item in node.finalbody):
+            yield "a finally block that leaves"
+        elif isinstance(node, ast.alias) and node.asname and node.name in _SUPPRESSING:
+            yield f"{node.name} as {node.asname}"
+        elif isinstance(node, ast.FunctionDef) and node.name == "__getattr__":
+            yield "a __getattr__ that answers to any name"
         elif call_name(node) in _SUPPRESSING:
             yield f"{call_name(node)}()"
 
     added = count(texts, swallowing, new=True) - count(texts, swallowing, new=False)
     return f"it catches and swallows: {next(iter(added))} is new" if added else ""
+
+
+def _leaves(node: ast.stmt) -> bool:
+    """Whether a statement ends its function or loop, with whatever was on its way out."""
+    kinds = (ast.Return, ast.Break, ast.Continue)
+    return any(isinstance(item, kinds) for item in ast.walk(node))
 
 
 def _weakened(candidate: Candidate, texts: Texts) -> str:
@@ -185,7 +198,7 @@ def _signatures(module: ast.Module) -> dict[str, tuple[set[str], set[str]]]:
                     for statement in child.body
                     for item in ast.walk(statement)
                     if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Load)
-                }
+                } - _read_for_nothing(child)
                 names = {item.arg for item in all_arguments(child.args)}
                 if not _is_stub(child):
                     found[scope + child.name] = (names, read)
@@ -197,6 +210,26 @@ def _signatures(module: ast.Module) -> dict[str, tuple[set[str], set[str]]]:
 
     visit(module, "")
     return found
+
+
+def _read_for_nothing(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    """Return the names of which a body reads only this: `name`, or `_ = name`."""
+    idle = Counter(
+        node.value.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Expr | ast.Assign)
+        and isinstance(node.value, ast.Name)
+        and (
+            isinstance(node, ast.Expr)
+            or {ast.unparse(target) for target in node.targets} <= {"_", node.value.id}
+        )
+    )
+    uses = Counter(
+        node.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    )
+    return {name for name, number in idle.items() if uses[name] == number}
 
 
 def _is_stub(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
