@@ -18,6 +18,7 @@ from homeostat.trading.venue.outcomes import (
     WaitError,
     classified,
 )
+from homeostat.trading.venue.tickets import Report, report_of
 
 MINUTE = 60
 NOW = 1_700_000_040.0
@@ -118,3 +119,36 @@ def test_records_need_their_fields(answer: Any) -> None:
     with pytest.raises(BadRowsError):
         rows.records(answer, "a", "b")
     assert rows.records([{"a": 0, "b": ""}], "a", "b")
+
+
+def answered(**more: Any) -> dict[str, Any]:
+    """Return ccxt's order as it is after a fill, with some of its fields otherwise."""
+    info = {"executedQty": "0.01", "avgPrice": "60000.0"} | more.pop("info", {})
+    return {"status": "closed", "clientOrderId": "ours", "info": info} | more
+
+
+def test_an_order_is_read_with_what_it_filled_and_at_what_price() -> None:
+    assert report_of(answered(), "ours") == Report("ours", "FILLED", 0.01, 60_000.0)
+    assert report_of(answered(status="expired"), "ours").state == "CANCELED"
+    open_yet = answered(status="open", info={"executedQty": "0", "avgPrice": "0"})
+    assert report_of(open_yet, "ours").state == "RESTING"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answered(info={"avgPrice": "0"}),
+        answered(info={"executedQty": "0"}),
+        answered(info={"executedQty": "much"}),
+        answered(clientOrderId="another"),
+        answered(status=None),
+        answered(status="strange"),
+        {},
+        None,
+        "filled",
+    ],
+    ids=str,
+)
+def test_an_answer_that_is_not_clearly_our_order_leaves_its_outcome_unknown(answer: Any) -> None:
+    with pytest.raises(UnknownOutcomeError):
+        report_of(answer, "ours")

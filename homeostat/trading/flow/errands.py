@@ -18,9 +18,10 @@ from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
 from homeostat.store.trading import PAPER, Order
-from homeostat.trading.venue.exchange import RECEIVE_S, Exchange, Kind, Report, Ticket
+from homeostat.trading.venue.exchange import RECEIVE_S, Exchange
 from homeostat.trading.venue.intent import ENTRY_LIFE, NEW, SENT, UNKNOWN, UNSETTLED
 from homeostat.trading.venue.outcomes import RefusedError, UnknownOutcomeError, VenueError
+from homeostat.trading.venue.tickets import Kind, Report, Ticket
 
 #: Opens a transaction that commits at its end.
 Unit = Callable[[], AbstractContextManager[Session]]

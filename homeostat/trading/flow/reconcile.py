@@ -21,8 +21,9 @@ from homeostat.store.trading import PAPER, Order, Position, client_order_id
 from homeostat.trading.flow import accounting, errands, settling
 from homeostat.trading.flow.errands import Unit
 from homeostat.trading.venue import intent
-from homeostat.trading.venue.exchange import Exchange, Holding, Ticket
+from homeostat.trading.venue.exchange import Exchange
 from homeostat.trading.venue.outcomes import VenueError
+from homeostat.trading.venue.tickets import Holding, Ticket
 
 #: What an order of this age has done stands in every later answer of the venue.
 SEEN_AFTER = timedelta(seconds=3)

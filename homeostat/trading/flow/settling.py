@@ -21,7 +21,7 @@ from homeostat.trading.flow.parties import Parties
 from homeostat.trading.health import LONG_WAIT_S, VENUE_BANNED
 from homeostat.trading.market.panel import Instrument
 from homeostat.trading.venue import booking, intent
-from homeostat.trading.venue.exchange import Exchange, Kind, Report, Ticket
+from homeostat.trading.venue.exchange import Exchange
 from homeostat.trading.venue.outcomes import (
     AwayError,
     RefusedError,
@@ -30,6 +30,7 @@ from homeostat.trading.venue.outcomes import (
     WaitError,
 )
 from homeostat.trading.venue.paper import TAKER_FEE
+from homeostat.trading.venue.tickets import Kind, Report, Ticket
 
 _ACTOR = "trading.venue"
 #: -1021: the venue refuses what comes outside of its window; it may be sent again.

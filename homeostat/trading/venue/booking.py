@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 from homeostat.clock import utcnow
 from homeostat.store import trading as store
 from homeostat.store.trading import Order, Position
-from homeostat.trading.venue.exchange import Report
 from homeostat.trading.venue.intent import UNSETTLED
 from homeostat.trading.venue.paper import TAKER_FEE, Closed, result_r
+from homeostat.trading.venue.tickets import Report
 
 
 def filled(session: Session, order: Order, report: Report) -> None:

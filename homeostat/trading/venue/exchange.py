@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from homeostat.trading.market.panel import Candles, Instrument
@@ -20,6 +18,15 @@ from homeostat.trading.venue.outcomes import (
     BadRowsError,
     RefusedError,
     UnknownOutcomeError,
+)
+from homeostat.trading.venue.tickets import (
+    Holding,
+    Kind,
+    Report,
+    Ticket,
+    naming,
+    report_of,
+    resting_of,
 )
 
 if TYPE_CHECKING:
@@ -32,60 +39,6 @@ RECEIVE_S = 10.0
 BELOW_NOTIONAL = -4164
 NO_SUCH_ORDER = -2013
 NOT_RESTING = -2011
-
-
-class Kind(StrEnum):
-    """The kinds of order that are sent."""
-
-    MARKET = "MARKET"
-    STOP = "STOP"
-    TAKE_PROFIT = "TAKE_PROFIT"
-
-
-@dataclass(frozen=True)
-class Ticket:
-    """One order to place; its id is ours, and the same at every try."""
-
-    client_id: str
-    symbol: str
-    side: int
-    quantity: float
-    kind: Kind = Kind.MARKET
-    trigger: float = 0.0
-    reduce_only: bool = False
-
-    @property
-    def conditional(self) -> bool:
-        """Whether it waits for its trigger."""
-        return self.kind is not Kind.MARKET
-
-
-@dataclass(frozen=True)
-class Report:
-    """What the venue says of an order: FILLED, RESTING, CANCELED or REJECTED, and how much."""
-
-    client_id: str
-    state: str
-    quantity: float = 0.0
-    price: float = 0.0
-
-
-@dataclass(frozen=True)
-class Holding:
-    """A position at the venue; a negative quantity is short."""
-
-    symbol: str
-    quantity: float
-    entry: float
-
-
-_STATES = {
-    "open": "RESTING",
-    "closed": "FILLED",
-    "canceled": "CANCELED",
-    "expired": "CANCELED",
-    "rejected": "REJECTED",
-}
 
 
 class Exchange:
@@ -147,8 +100,8 @@ class Exchange:
         """Return what became of an order, None where the venue does not know it."""
         try:
             return self._call(
-                lambda client: _report(
-                    client.fetch_order(None, _unified(client, ticket.symbol), _naming(ticket)),
+                lambda client: report_of(
+                    client.fetch_order(None, _unified(client, ticket.symbol), naming(ticket)),
                     ticket.client_id,
                 ),
                 urgent=ticket.reduce_only,
@@ -163,7 +116,7 @@ class Exchange:
         try:
             self._call(
                 lambda client: client.cancel_order(
-                    None, _unified(client, ticket.symbol), _naming(ticket)
+                    None, _unified(client, ticket.symbol), naming(ticket)
                 ),
                 urgent=True,
             )
@@ -176,7 +129,7 @@ class Exchange:
         asked = {} if symbol is None else {"symbol": symbol}
         found = self._call(lambda client: client.fapiPrivateGetOpenAlgoOrders(asked), urgent=True)
         needed = ("clientAlgoId", "symbol", "side", "quantity", "orderType", "triggerPrice")
-        return [_resting(record) for record in rows.records(found, *needed)]
+        return [resting_of(record) for record in rows.records(found, *needed)]
 
     def holdings(self) -> dict[str, Holding]:
         """Return the positions that are open at the venue, by symbol."""
@@ -229,13 +182,6 @@ def _unified(client: BinanceClient, symbol: str) -> str:
     return str(found[0]["symbol"])
 
 
-def _naming(ticket: Ticket) -> dict[str, Any]:
-    """Return the fields by which an order is named at the venue."""
-    if ticket.conditional:
-        return {"clientAlgoId": ticket.client_id, "stop": True}
-    return {"origClientOrderId": ticket.client_id}
-
-
 def _placed(client: BinanceClient, ticket: Ticket, price: float, sent_at: float) -> Report:
     symbol = _unified(client, ticket.symbol)
     least = client.market(symbol)["limits"]["cost"]["min"]
@@ -259,34 +205,4 @@ def _placed(client: BinanceClient, ticket: Ticket, price: float, sent_at: float)
     params["recvWindow"] = int(1000 * RECEIVE_S)
     side = "buy" if ticket.side > 0 else "sell"
     found = client.create_order(symbol, "market", side, ticket.quantity, None, params)
-    return _report(found, ticket.client_id)
-
-
-def _report(found: Any, client_id: str) -> Report:
-    """Read ccxt's order; raises UnknownOutcomeError where it is not clearly ours."""
-    try:
-        state = _STATES[found["status"]]
-        if found["clientOrderId"] != client_id:
-            raise UnknownOutcomeError("The answer speaks of another order.")
-        raw = found["info"]
-        # A conditional order that was triggered does not tell what it filled, only what it asked.
-        quantity = float(raw.get("executedQty") or raw.get("quantity") or 0.0)
-        price = float(raw.get("avgPrice") or raw.get("actualPrice") or 0.0)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UnknownOutcomeError(f"The answer is no order ({error!r}).") from error
-    if state == "FILLED" and not (quantity > 0 and price > 0):
-        raise UnknownOutcomeError("The answer says filled, and not at what price.")
-    return Report(client_id, state, quantity, price)
-
-
-def _resting(record: Any) -> Ticket:
-    stop = record["orderType"] == "STOP_MARKET"
-    return Ticket(
-        client_id=str(record["clientAlgoId"]),
-        symbol=str(record["symbol"]),
-        side=1 if record["side"] == "BUY" else -1,
-        quantity=float(record["quantity"]),
-        kind=Kind.STOP if stop else Kind.TAKE_PROFIT,
-        trigger=float(record["triggerPrice"]),
-        reduce_only=bool(record.get("reduceOnly")),
-    )
+    return report_of(found, ticket.client_id)

@@ -11,9 +11,10 @@ import pytest
 from redis import Redis
 
 from homeostat.trading.venue.breaker import SharedBreaker
-from homeostat.trading.venue.exchange import Exchange, Ticket
+from homeostat.trading.venue.exchange import Exchange
 from homeostat.trading.venue.loopback import FaultKind, WeightLimit
 from homeostat.trading.venue.outcomes import AwayError, UnknownOutcomeError, VenueError, WaitError
+from homeostat.trading.venue.tickets import Ticket
 from homeostat.trading.venue.waits import Waits, asked_until
 from homeostat.trading.venue.weight import WeightBucket
 from tests.loopback_venue import BTC, Loopback

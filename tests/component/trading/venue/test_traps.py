@@ -14,7 +14,7 @@ from typing import Any
 import ccxt
 import pytest
 
-from homeostat.trading.venue.exchange import Exchange, Kind, Ticket
+from homeostat.trading.venue.exchange import Exchange
 from homeostat.trading.venue.loopback import FaultKind
 from homeostat.trading.venue.outcomes import (
     BadRowsError,
@@ -22,6 +22,7 @@ from homeostat.trading.venue.outcomes import (
     UnknownOutcomeError,
     WaitError,
 )
+from homeostat.trading.venue.tickets import Kind, Ticket
 from tests.loopback_venue import BTC, Loopback
 
 Connect = Callable[..., Exchange]
