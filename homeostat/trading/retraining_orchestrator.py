@@ -12,19 +12,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from homeostat.clock import from_iso, new_id, utcnow
+from homeostat.clock import new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
 from homeostat.errors import ActionRefusedError
 from homeostat.store import jobs
 from homeostat.store import trading as store
 from homeostat.store.trading import (
-    ModelAlias,
     ModelArtifact,
-    ModelOutcome,
-    ModelRecord,
     RetrainingDecision,
 )
 from homeostat.supervision.events import undone
@@ -35,22 +32,19 @@ from homeostat.trading.models import artifacts, deep, drift, shadow
 from homeostat.trading.models.agent import (
     BASELINE,
     BOOSTED,
-    ENSEMBLE,
     Agent,
     ModelUnavailableError,
 )
 from homeostat.trading.models.apart import Made
 from homeostat.trading.models.placing import PROMOTE, promote, record, refuse
 from homeostat.trading.models.promotion import (
-    OLDEST,
     SHADOW,
     SHADOW_LABELS,
     WITHHELD,
-    Standing,
     is_waiting,
     refusal,
-    triggers,
 )
+from homeostat.trading.models.standing import Standing, standing_of, triggers
 
 #: The models that are retrained without being asked.
 TRAINED = (BASELINE, BOOSTED)
@@ -144,33 +138,7 @@ class RetrainingOrchestrator(Component):
 
         Without a panel nothing is said of the regime.
         """
-        newest = session.scalars(
-            select(ModelArtifact)
-            .where(ModelArtifact.name == name)
-            .order_by(ModelArtifact.trained_at.desc())
-            .limit(1)
-        ).first()
-        # A member of the ensemble answers for what the ensemble said.
-        serves = session.get(ModelAlias, name) is not None
-        names = (name, ENSEMBLE) if serves else (name,)
-        records = session.scalars(select(ModelRecord).where(ModelRecord.model.in_(names))).all()
-        statement = select(func.count()).where(ModelOutcome.model.in_(names))
-        if newest is not None:
-            statement = statement.where(ModelOutcome.at > newest.trained_at)
-        healths = {record.health for record in records}
-        return Standing(
-            health=next((one for one in ("CRITICAL", "DEGRADED") if one in healths), "UNKNOWN"),
-            # What was found before the last training has been answered by it.
-            drifted=any(_drifted_since(one, newest) for one in records),
-            regime_changed=bool(
-                panel is not None
-                and newest is not None
-                and drift.regime_changed(newest.metrics.get("regime", {}), drift.regime(panel))
-            ),
-            # A model that was never trained is as old as can be.
-            age=utcnow() - newest.trained_at if newest else OLDEST,
-            new_samples=int(session.scalar(statement) or 0),
-        )
+        return standing_of(session, name, panel)
 
     def review(self, session: Session, name: str) -> RetrainingDecision:
         """Ask whether the model should be retrained now, and keep the answer."""
@@ -287,13 +255,6 @@ class RetrainingOrchestrator(Component):
         detail = {"id": artifact.id, **_figures(made.metrics)}
         self._decided(session, name, "TRAINED", detail, reasons)
         return artifact
-
-
-def _drifted_since(record: ModelRecord, newest: ModelArtifact | None) -> bool:
-    found_at = record.drift.get("found_at")
-    if not found_at:
-        return False
-    return newest is None or from_iso(found_at) > newest.trained_at
 
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -1,14 +1,11 @@
-"""When a model is retrained, and what a challenger must show before it is promoted."""
+"""What a challenger must show before it is promoted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-NEW_SAMPLES = 50
-OLDEST = timedelta(days=7)
 LEAST_DEFLATED_SHARPE = 0.95
 #: The Brier loss of who always says one half.
 NAIVE_BRIER = 0.25
@@ -19,30 +16,6 @@ SHADOW = timedelta(hours=4)
 SHADOW_LABELS = 8
 #: What is said of a challenger whose time has not come yet.
 NOT_OVER, WITHHELD = "its shadow period is not over", "governance withholds it"
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What is known of a model when it is asked whether to retrain it."""
-
-    health: str = "UNKNOWN"
-    drifted: bool = False
-    regime_changed: bool = False
-    age: timedelta = timedelta(0)
-    new_samples: int = 0
-
-
-def triggers(standing: Standing) -> list[str]:
-    """Return why the model should be retrained, most urgent first; empty: not now."""
-    reasons = {
-        "HEALTH_CRITICAL": standing.health == "CRITICAL",
-        "DRIFT": standing.drifted,
-        "HEALTH_DEGRADED": standing.health == "DEGRADED",
-        "REGIME_CHANGE": standing.regime_changed,
-        "AGE": standing.age >= OLDEST,
-        "NEW_SAMPLES": standing.new_samples >= NEW_SAMPLES,
-    }
-    return [reason for reason, holds in reasons.items() if holds]
 
 
 def refusal(

@@ -25,10 +25,9 @@ from homeostat.trading.models.drift import PSI_SHIFT, adwin, counts, page_hinkle
 from homeostat.trading.models.promotion import (
     SHADOW,
     SHADOW_LABELS,
-    Standing,
     refusal,
-    triggers,
 )
+from homeostat.trading.models.standing import Standing, triggers
 from homeostat.trading.signals import EwmaModel
 from tests.conftest import forget_settings
 
