@@ -34,6 +34,7 @@ _DECAY = 0.94
 _TOP, _MIDDLE, _LOW = 0.8, 0.6, 0.4
 _TIERS = ((1.5, 1.2, 1.2, 0.40), (1.2, 1.15, 1.0, 0.50), (1.0, 1.1, 0.9, 0.65))
 _ELSE = (0.75, 1.05, 0.75, 0.80)
+_ROWS = np.array([*_TIERS, _ELSE]).T
 _BASE_TP, _BASE_SL, _BASE_TRAIL = 0.04, 0.06, 0.02
 
 
@@ -102,13 +103,7 @@ def tiered_arrays(
     """Return `tiered` for arrays (n,)."""
     strength = np.abs(confidence if score is None else score)
     spread = np.full_like(confidence, USUAL_VOLATILITY) if volatility is None else volatility
-    rows = np.array([*_TIERS, _ELSE]).T
-    index = np.where(
-        confidence > _TOP,
-        0,
-        np.where(confidence >= _MIDDLE, 1, np.where(confidence > _LOW, 2, 3)),
-    )
-    tp, sl, trail, partial = rows[:, index]
+    tp, sl, trail, partial = _tiers_of(confidence)
     reach = _clip(0.8 + 0.7 * strength, 0.8, 1.5)
     width = _clip(1.0 + (spread - 0.02) / 0.01, 0.9, 1.8)
     return BarrierArrays(
@@ -117,6 +112,12 @@ def tiered_arrays(
         _clip(_BASE_TRAIL * trail * width, 0.01, 0.03),
         partial,
     )
+
+
+def _tiers_of(confidence: Floats) -> Floats:
+    """Return (4, n): `_tier` of each."""
+    middle = np.where(confidence >= _MIDDLE, 1, np.where(confidence > _LOW, 2, 3))
+    return _ROWS[:, np.where(confidence > _TOP, 0, middle)]
 
 
 def _clip(values: Floats, low: float, high: float) -> Floats:
@@ -143,7 +144,7 @@ def volatility_scaled_arrays(
     """Return `volatility_scaled` for arrays (n,)."""
     stop = _clip(1.5 * volatility * (1.3 - 0.6 * confidence), 3.0 * fee, 0.15)
     take = np.maximum((1.0 + 2.0 * confidence) * volatility, 1.5 * stop + fee)
-    return BarrierArrays(take, stop, 0.6 * stop, tiered_arrays(confidence).partial)
+    return BarrierArrays(take, stop, 0.6 * stop, _tiers_of(confidence)[3])
 
 
 def expected_volatility(panel: Panel, horizon: int = HORIZON_BARS) -> Floats:

@@ -18,6 +18,7 @@ from sqlalchemy.orm.util import identity_key
 from homeostat.store.trading.book import Position
 
 _TABLE: Any = Position.__table__
+_COLUMNS = tuple(column.name for column in _TABLE.c)
 _OPEN = (
     select(*_TABLE.c)
     .where(_TABLE.c.book == bindparam("in_book"), _TABLE.c.closed_at.is_(None))
@@ -54,8 +55,8 @@ class _AtHand(SimpleNamespace):
 def take_open(session: Session, book: str) -> Sequence[Position]:
     """Return copies of the open positions of a book for `put_back`, oldest first."""
     session.flush()
-    rows = session.connection().execute(_OPEN, {"in_book": book}).mappings()
-    return [cast("Position", _AtHand(dict(row))) for row in rows]
+    rows = session.connection().execute(_OPEN, {"in_book": book})
+    return [cast("Position", _AtHand(dict(zip(_COLUMNS, row, strict=True)))) for row in rows]
 
 
 def put_back(session: Session, positions: Iterable[Position]) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 from sqlalchemy import ForeignKey, String, UniqueConstraint, insert
@@ -92,13 +91,17 @@ def write_decisions(session: Session, cycle_id: str, columns: dict[str, list[Any
     if sqlite:
         columns = {**columns, "approved": [int(one) for one in columns["approved"]]}
     ordered = [[cycle_id] * count, *(columns[name] for name in _COLUMNS[1:])]
-    rows = list(zip(*ordered, strict=True))
     if sqlite:
+        width = len(_COLUMNS)
+        values: list[Any] = [None] * (count * width)
+        for place, column in enumerate(ordered):
+            values[place::width] = column
         for first in range(0, count, _AT_ONCE):
-            part = rows[first : first + _AT_ONCE]
-            connection.exec_driver_sql(_insert_of(len(part)), tuple(chain.from_iterable(part)))
+            part = values[first * width : (first + _AT_ONCE) * width]
+            connection.exec_driver_sql(_insert_of(len(part) // width), tuple(part))
         return
-    connection.execute(_ROWS, [dict(zip(_COLUMNS, row, strict=True)) for row in rows])
+    rows = [dict(zip(_COLUMNS, row, strict=True)) for row in zip(*ordered, strict=True)]
+    connection.execute(_ROWS, rows)
 
 
 @lru_cache(maxsize=8)

@@ -146,8 +146,8 @@ def _equity(session: Session, book: Book, at: datetime, held: Iterable[Position]
     still_open = [one for one in held if one.closed_at is None]
     floating = sum(one.side * one.quantity * (one.mark - one.entry) for one in still_open)
     total = book.equity + floating
-    book.peak_equity = max(book.peak_equity, total)
+    if total > book.peak_equity:  # noqa: PLR1730  # setting it to itself would have it looked over
+        book.peak_equity = total
     point = {"book": PAPER, "at": at, "equity": total, "open_positions": len(still_open)}
     session.connection().execute(_POINT, point)
-    session.flush()
     return float(total)

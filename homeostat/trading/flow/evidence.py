@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,8 @@ def ground_of(inputs: Mapping[str, Any], symbols: Sequence[str], at: datetime) -
     )
 
 
-def _mask(symbols: Sequence[str], members: frozenset[str]) -> str:
+@lru_cache(maxsize=2)
+def _mask(symbols: tuple[str, ...], members: frozenset[str]) -> str:
     """Return one bit a symbol, as text: a list of names would be the larger half of the head."""
     bits = np.packbits(np.fromiter((one in members for one in symbols), np.bool_, len(symbols)))
     return base64.b64encode(bits.tobytes()).decode()

@@ -105,7 +105,10 @@ def _act(floor: Floor, position: Position, row: int, spread: float, done: Exits)
         "trading.position_intelligence",
         lambda pil: pil.classify(position, pil.sight(position, position.mark, trend, spread)),
     )
-    ruling = rule_on(_claims(floor, position, close))
+    claims = list(_claims(floor, position, close))
+    if not claims:
+        return None
+    ruling = rule_on(claims)
     done.overruled += len(ruling.overruled)
     return _carry_out(floor, position, ruling, done)
 

@@ -24,7 +24,7 @@ def generated(seed: int, state_dir: Path) -> Panel:
     if not path.exists():
         _keep(generator.panel(seed), path)
     # Read-only and mapped: the pages are shared by all processes.
-    whole = np.load(path, mmap_mode="r")
+    whole = np.asarray(np.load(path, mmap_mode="r"))
     listed = generator.instruments(seed)
     times = np.load(path.with_suffix(".times.npy"))
     symbols = tuple(instrument.symbol for instrument in listed)
