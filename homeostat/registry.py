@@ -7,6 +7,7 @@ A module is imported only when its component is asked for, and a broken one is a
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Iterator
@@ -71,6 +72,21 @@ def _plugins() -> dict[str, EntryPoint]:
 def names() -> list[str]:
     """Return the full names of all components, shipped and plugged in."""
     return [*built_in_names(), *sorted(_plugins())]
+
+
+def plugins_in(folder: Path) -> list[str]:
+    """Return the full names of the plugins whose module lies in a folder, sorted."""
+    return [name for name, point in sorted(_plugins().items()) if _lies_in(point.module, folder)]
+
+
+def _lies_in(module: str, folder: Path) -> bool:
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        # A package around it cannot be imported, so nothing of it can be asked.
+        return False
+    origin = found.origin if found else None
+    return origin is not None and Path(origin).resolve().is_relative_to(folder.resolve())
 
 
 def load(name: str) -> type[Component]:

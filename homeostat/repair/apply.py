@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from homeostat.errors import HomeostatError
 from homeostat.repair.tree import Tree, digest
@@ -62,11 +63,8 @@ def apply_changes(
     Raises ApplyError where a file is not what it was when the patch was proven, or where the
     branch moved meanwhile.
     """
-    for path in changes:
-        now = Tree(repository).read(path)
-        if digest(now) != digest(tree.read(path)):
-            raise ApplyError(f"{path} has changed since the patch was proven; run it again.")
-    return commit_changes(repository, changes, message)
+    preimages = {path: digest(tree.read(path)) for path in changes}
+    return commit_changes(repository, changes, message, preimages=preimages)
 
 
 def fix_message(
@@ -95,9 +93,28 @@ def find_commit(repository: Path, trailer: str, repair_id: str) -> str:
     )
 
 
-def commit_changes(repository: Path, changes: Mapping[str, str | None], message: str) -> str:
-    """Commit file contents on the present branch and write them to the working tree."""
+def commit_changes(
+    repository: Path,
+    changes: Mapping[str, str | None],
+    message: str,
+    *,
+    preimages: Mapping[str, str] = MappingProxyType({}),
+    repair_id: str = "",
+) -> str:
+    """Commit file contents on the present branch and write them to the working tree.
+
+    Where a commit carries that repair's id already, it is returned: two workers make one. Raises
+    ApplyError where a file is not of the digest that `preimages` says.
+    """
     with _locked(repository):
+        if repair_id and (known := find_commit(repository, REPAIR, repair_id)):
+            return known
+        now = Tree(repository)
+        for path, old in preimages.items():
+            if digest(now.read(path)) != old:
+                raise ApplyError(
+                    f"{path} has changed since the patch was proven; run the fix again."
+                )
         return _commit(repository, changes, message)
 
 
@@ -225,14 +242,22 @@ def write_file(path: Path, text: str | None) -> None:
 def revert_commit(repository: Path, commit: str, reason: str, *, repair_id: str = "") -> str:
     """Take a fix back by a new commit that restores what its parent had; returns that commit.
 
-    Raises ApplyError where a file has changed since, because that change would be lost.
+    Where that repair was taken back already, the commit that did is returned. Raises ApplyError
+    where a file has changed since, because that change would be lost.
     """
-    for path in texts_before(repository, commit):
-        if Tree(repository).read(path) != _content(repository, commit, path):
-            raise ApplyError(f"{path} has changed since the fix; take {commit[:10]} back by hand.")
+    before = texts_before(repository, commit)
     trailer = f"\n{TAKEN_BACK}: {repair_id}\n" if repair_id else ""
     message = f"Take back fix {commit[:10]}\n\n{reason}\n{trailer}"
-    return commit_changes(repository, texts_before(repository, commit), message)
+    with _locked(repository):
+        if repair_id and (known := find_commit(repository, TAKEN_BACK, repair_id)):
+            return known
+        now = Tree(repository)
+        for path in before:
+            if now.read(path) != _content(repository, commit, path):
+                raise ApplyError(
+                    f"{path} has changed since the fix; take {commit[:10]} back by hand."
+                )
+        return _commit(repository, before, message)
 
 
 def texts_before(repository: Path, commit: str) -> dict[str, str | None]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from homeostat.errors import HomeostatError
-from homeostat.repair.apply import ApplyError, commit_changes, fix_message, revert_commit
+from homeostat.repair.apply import commit_changes, fix_message, revert_commit
 from homeostat.repair.knowledge import Knowledge
-from homeostat.repair.tree import Tree, digest
 from homeostat.store.repair import Repair
 
 _OPEN = frozenset({"proposed", "waiting"})
@@ -25,14 +24,11 @@ def approve(knowledge: Knowledge, repair_id: str, actor: str) -> Repair:
     Raises NotOpenError where nothing waits, and ApplyError where a file has changed since.
     """
     row = _open(knowledge, repair_id)
-    repository = Path(row.repository)
-    now = Tree(repository)
-    for path, old in row.preimages.items():
-        if digest(now.read(path)) != old:
-            raise ApplyError(f"{path} has changed since the patch was proven; run the fix again.")
     title = row.outcome["fix"]["title"]
     message = fix_message(row.id, title, row.outcome["failure"], approved_by=actor)
-    commit = commit_changes(repository, row.changes, message)
+    commit = commit_changes(
+        Path(row.repository), row.changes, message, preimages=row.preimages, repair_id=row.id
+    )
     knowledge.decide(repair_id, "applied", actor, commit, "approved and applied")
     knowledge.credit(repair_id, success=True)
     return knowledge.repair(repair_id)

@@ -3,7 +3,8 @@
 A fix stands where its failing command passes on the repository as it is now, the tests behind an
 instant replay show nothing new, and the component's probe, or the task's next run, passed. It
 falls where one of them fails, where the failure comes back, where something new breaks in the
-code that it changed, and where the proof has not come within one probe interval.
+code that it changed, where the probe of another component of the repository fails that passed
+before it, and where the proof has not come within one probe interval.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydantic import JsonValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from homeostat import registry
 from homeostat.incidents.failure import Source
 from homeostat.repair.pickup import in_force_since, landed_at
 from homeostat.store.beat import BeatEntry
@@ -72,7 +74,7 @@ def look(session: Session, repair: Repair, incident: Incident, now: datetime) ->
         return Sight(False, f"{harmed} opened in code that the fix changed")
     lived = _lived(session, incident, since) if now >= since else None
     if lived is not None:
-        return lived
+        return _beside(session, repair, incident, since, now) or lived
     if now < since + timedelta(seconds=interval_s(session, incident.component)):
         return Sight(None, "nothing ran with the new code yet")
     if has_probe(session, incident.component):
@@ -118,12 +120,7 @@ def _harmed(session: Session, repair: Repair, incident: Incident, since: datetim
 
 def _lived(session: Session, incident: Incident, since: datetime) -> Sight | None:
     """Return the sight of the component's check or the task's run with the new code."""
-    run = session.scalar(
-        select(CheckRun)
-        .where(CheckRun.component == incident.component, CheckRun.started_at >= since)
-        .order_by(CheckRun.started_at.desc())
-        .limit(1)
-    )
+    run = _last_run(session, incident.component, since=since)
     if run is not None:
         what = f"the probe of {incident.component} {'passed' if run.passed else 'failed'}"
         return Sight(run.passed, what, {"due_at": run.due_at.isoformat()})
@@ -132,6 +129,44 @@ def _lived(session: Session, incident: Incident, since: datetime) -> Sight | Non
         return Sight(True, f"{incident.component} ran {runs} times and did not fail",
                      {"healthy_runs": runs})  # fmt: skip
     return None
+
+
+def _beside(
+    session: Session, repair: Repair, incident: Incident, since: datetime, now: datetime
+) -> Sight | None:
+    """Return the harm that the repository's other components show, or that they are waited for.
+
+    None where each of them that passed before the fix was probed with it and passed, or was not
+    probed within its interval.
+    """
+    waits = ""
+    for name in registry.plugins_in(Path(repair.repository)):
+        before = _last_run(session, name, until=landed_at(repair) or since)
+        if name == incident.component or before is None or not before.passed:
+            continue
+        after = _last_run(session, name, since=since)
+        if after is not None and not after.passed:
+            return Sight(False, f"the probe of {name} failed, which passed before the fix",
+                         {"due_at": after.due_at.isoformat()})  # fmt: skip
+        if after is None and now < since + timedelta(seconds=interval_s(session, name)):
+            waits = name
+    return Sight(None, f"{waits} was not probed with the new code yet") if waits else None
+
+
+def _last_run(
+    session: Session,
+    component: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> CheckRun | None:
+    """Return the last check of a component that began since one moment and ended by another."""
+    statement = select(CheckRun).where(CheckRun.component == component)
+    if since is not None:
+        statement = statement.where(CheckRun.started_at >= since)
+    if until is not None:
+        statement = statement.where(CheckRun.ended_at <= until)
+    return session.scalar(statement.order_by(CheckRun.started_at.desc()).limit(1))
 
 
 def _module(path: str) -> str:

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
 from homeostat.kernels.coding_agent.record import ACTOR
-from homeostat.repair.apply import REPAIR, ApplyError, commit_changes, find_commit, fix_message
+from homeostat.repair.apply import commit_changes, fix_message
 from homeostat.repair.outcome import Status
-from homeostat.repair.tree import Tree, digest
+from homeostat.repair.tree import Tree
 from homeostat.store.incidents import Incident
 from homeostat.store.repair import Repair
 from homeostat.supervision import renewal
@@ -20,13 +20,6 @@ from homeostat.supervision import renewal
 
 def committed(repair: Repair) -> str:
     """Return the commit of a repair's patch, made where there is none yet; raises ApplyError."""
-    repository = Path(repair.repository)
-    if known := find_commit(repository, REPAIR, repair.id):
-        return known
-    now = Tree(repository)
-    for path, old in repair.preimages.items():
-        if digest(now.read(path)) != old:
-            raise ApplyError(f"{path} has changed since the patch was proven; run the fix again.")
     fix = repair.outcome["fix"]
     message = fix_message(
         repair.id,
@@ -36,7 +29,10 @@ def committed(repair: Repair) -> str:
         approved_by="" if repair.decided_by == ACTOR else repair.decided_by,
         proof=[(one["name"], one["detail"]) for one in fix["proof"]["steps"]],
     )
-    return commit_changes(repository, repair.changes, message)
+    return commit_changes(
+        Path(repair.repository), repair.changes, message,
+        preimages=repair.preimages, repair_id=repair.id,
+    )  # fmt: skip
 
 
 def landed_at(repair: Repair) -> datetime:

@@ -19,9 +19,7 @@ from homeostat.kernels.coding_agent.mending import OTHER
 from homeostat.kernels.coding_agent.record import ACTOR
 from homeostat.repair import agent, knowledge, story, watch
 from homeostat.repair.apply import (
-    TAKEN_BACK,
     ApplyError,
-    find_commit,
     recover,
     revert_commit,
     texts_before,
@@ -113,14 +111,12 @@ class Watching:
         repair = _read(repair_id)
         if repair.status != APPLIED:
             raise NotOpenError(f"Repair {repair_id} is {repair.status}; only an applied one goes.")
-        repository = Path(repair.repository)
-        back = find_commit(repository, TAKEN_BACK, repair_id)
-        problem = ""
-        if not back:
-            try:
-                back = revert_commit(repository, repair.commit, reason, repair_id=repair_id)
-            except ApplyError as error:
-                problem = f"; it could not be taken back: {error}"
+        back = problem = ""
+        try:
+            repository = Path(repair.repository)
+            back = revert_commit(repository, repair.commit, reason, repair_id=repair_id)
+        except ApplyError as error:
+            problem = f"; it could not be taken back: {error}"
         with database.transaction() as session:
             row = _locked(session, repair_id)
             if row.status != APPLIED:

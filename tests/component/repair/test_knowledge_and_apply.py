@@ -8,16 +8,24 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from homeostat.repair import decisions
 from homeostat.repair.agent import Apply, Options, Status, fix
-from homeostat.repair.apply import ApplyError, commit_changes, recover, revert_commit
+from homeostat.repair.apply import (
+    ApplyError,
+    commit_changes,
+    fix_message,
+    recover,
+    revert_commit,
+)
 from homeostat.repair.knowledge import Knowledge, OldKnowledgeError
 from homeostat.repair.outcome import RepairOutcome
 from homeostat.repair.sandbox import Isolation, detect_isolation
+from homeostat.repair.tree import digest
 from homeostat.settings import Mode
 from tests.component.repair.conftest import GOOD, MakeRepository, git, write
 from tests.component.repair.test_fix import COMMAND, DRIFT
@@ -301,3 +309,26 @@ def test_a_cached_byte_code_of_the_broken_file_does_not_outlive_it(
     stale.write_bytes(b"old")
     commit_changes(repository, {"shop/prices.py": "x = 1\n"}, "A fix")
     assert not stale.exists()
+
+
+def test_what_several_workers_do_at_once_is_committed_once(
+    make_repository: MakeRepository,
+) -> None:
+    repository = make_repository({})
+    path = "shop/prices.py"
+    preimages = {path: digest((repository / path).read_text())}
+    message = fix_message("id-7", "A fix", "NameError")
+
+    def mend(_: int) -> str:
+        return commit_changes(
+            repository, {path: "x = 1\n"}, message, preimages=preimages, repair_id="id-7"
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        [commit] = set(pool.map(mend, range(4)))
+        backs = pool.map(
+            lambda _: revert_commit(repository, commit, "it fell", repair_id="id-7"), range(4)
+        )
+        [back] = set(backs)
+    assert git(repository, "rev-parse", "HEAD", "HEAD^").split() == [back, commit]
+    assert len(git(repository, "log", "--format=%h").splitlines()) == 3

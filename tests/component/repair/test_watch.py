@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
+from homeostat import registry
 from homeostat.clock import utcnow
 from homeostat.incidents import lifecycle
 from homeostat.incidents.failure import Failure, Source
@@ -65,16 +66,17 @@ def look(repair: Repair, now: datetime | None = None) -> Sight:
         return watch.look(session, session.get_one(Repair, repair.id), incident, now or utcnow())
 
 
-def checked(component: str, *, passed: bool) -> None:
-    now = utcnow()
+def checked(component: str, *, passed: bool, ago: timedelta = timedelta()) -> None:
+    """A check of the component, which is due each 10 s, came out so."""
+    at = utcnow() - ago
     with database.transaction() as session:
-        session.add(
+        session.merge(
             BeatEntry(name=component, task=f"checks.{component}", interval_s=10.0,
                       declared_s=10.0, source=SHIPPED)
         )  # fmt: skip
         session.add(
-            CheckRun(entry=component, component=component, due_at=now, started_at=now,
-                     ended_at=now, passed=passed, evidence={}, worker="test")
+            CheckRun(entry=component, component=component, due_at=at, started_at=at,
+                     ended_at=at, passed=passed, evidence={}, worker="test")
         )  # fmt: skip
 
 
@@ -208,3 +210,46 @@ def test_what_broke_while_the_fix_was_being_taken_up_fells_it_where_it_goes_on(
         found.opened_at = found.first_seen_at = early
         found.last_seen_at = utcnow() if again else early
     assert (look(repair).stands is False) is again
+
+
+@pytest.fixture
+def neighbour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repair]:
+    """A fix in a repository from which a component is plugged in that is probed each 10 s."""
+    info = tmp_path / "scale-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: scale\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[homeostat.components]\nscale = scale:Scale\n")
+    (tmp_path / "scale.py").write_text("raise RuntimeError('never imported here')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry._plugins.cache_clear()
+    repair = applied(ago=timedelta(seconds=5))
+    with database.transaction() as session:
+        session.get_one(Repair, repair.id).repository = str(tmp_path)
+        healthy_run(session, "shop.sell")
+    yield repair
+    registry._plugins.cache_clear()
+
+
+def test_another_component_of_the_repository_is_waited_for(neighbour: Repair) -> None:
+    checked("plugins.scale", passed=True, ago=MINUTE)
+    assert look(neighbour) == Sight(None, "plugins.scale was not probed with the new code yet")
+    assert look(neighbour, utcnow() + MINUTE).stands is True, "no longer than its interval"
+    checked("plugins.scale", passed=True)
+    assert look(neighbour).stands is True
+
+
+@pytest.mark.parametrize("passed_before", [True, False])
+def test_its_probe_that_fails_with_the_new_code_fells_it_if_it_passed_before(
+    neighbour: Repair, *, passed_before: bool
+) -> None:
+    checked("plugins.scale", passed=passed_before, ago=MINUTE)
+    checked("plugins.scale", passed=False)
+    assert (look(neighbour).stands is False) is passed_before
+
+
+def test_a_component_from_elsewhere_is_none_of_its_business(neighbour: Repair) -> None:
+    with database.transaction() as session:
+        session.get_one(Repair, neighbour.id).repository = "/nowhere"
+    checked("plugins.scale", passed=True, ago=MINUTE)
+    checked("plugins.scale", passed=False)
+    assert look(neighbour).stands is True
