@@ -6,10 +6,9 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from pydantic import JsonValue
 from sqlalchemy import select
@@ -20,11 +19,11 @@ from homeostat.component import Component, ComponentSpec, CycleResult, Evidence,
 from homeostat.store import audit, memories
 from homeostat.store.decisions import DecisionRecord
 from homeostat.store.incidents import Incident
-from homeostat.store.library import Hit
 from homeostat.store.memories import Memory, Provenance
 from homeostat.store.remedies import RemedyRun, RunState
 from homeostat.store.repair import Repair
 from homeostat.supervision import events
+from homeostat.supervision.ports import Library
 from homeostat.supervision.reading_room import Text
 
 #: How long a memory of each kind is kept after it was last touched. What worked is never
@@ -42,19 +41,6 @@ _CANDIDATES = 10
 #: What a repair may have come to; the others still wait for somebody.
 REPAIR_ENDS = ("applied", "reverted", "rejected", "refused", "none_found")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-
-
-class Library(Protocol):
-    """What is asked of `kernels.librarian`."""
-
-    def search(self, session: Session, query: str, *, kind: str, most: int) -> list[Hit]:
-        """Return what holds the query's words."""
-
-    def index(self, session: Session, texts: Iterable[Text]) -> int:
-        """Put texts into the index."""
-
-    def remove(self, session: Session, source: str) -> bool:
-        """Take one out."""
 
 
 @dataclass(frozen=True)

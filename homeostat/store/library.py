@@ -29,17 +29,28 @@ _SQLITE_SEARCH = text("""
     WHERE library_index MATCH :query AND (:kind = '' OR d.kind = :kind)
     ORDER BY score DESC, d.source LIMIT :most
 """)
-#: `ts_rank` does not know which words are rare, so more of the words must outweigh a title: with
-#: a title at twice the body, and no penalty for length, four of five questions about the source
-#: tree found their docstring first; with the default ten times, none did.
+#: `ts_rank` does not know which words are rare, so each word is ranked alone and weighed by its
+#: rarity, as `bm25` does: of 36 labelled questions 34 then find their answer among five, as on
+#: SQLite; ranked together, 30. Normalisation 1 divides by the logarithm of the text's length.
 _POSTGRESQL_SEARCH = text("""
-    SELECT d.kind, d.source, d.title,
-           ts_rank('{0.5, 0.5, 0.5, 1.0}', d.search, q, 0) AS score,
-           ts_headline('english', d.body, q, 'StartSel="",StopSel="",MaxWords=24,MinWords=8')
+    WITH asked AS MATERIALIZED (
+        SELECT to_tsquery('english', word) AS q FROM unnest(CAST(:query AS text[])) AS word
+    ), weighed AS MATERIALIZED (
+        SELECT q, ln(1 + (SELECT count(*) FROM library_documents)::float
+                     / (1 + (SELECT count(*) FROM library_documents d WHERE d.search @@ q)))
+               AS rarity
+        FROM asked WHERE numnode(q) > 0
+    ), best AS (
+        SELECT d.number, sum(rarity * ts_rank('{0.5, 0.5, 0.5, 1.0}', d.search, q, 1)) AS score
+        FROM library_documents d JOIN weighed ON d.search @@ q
+        WHERE :kind = '' OR d.kind = :kind
+        GROUP BY d.number ORDER BY score DESC, d.number LIMIT :most
+    )
+    SELECT d.kind, d.source, d.title, best.score,
+           ts_headline('english', d.body, to_tsquery('english', array_to_string(
+               CAST(:query AS text[]), ' | ')), 'StartSel="",StopSel="",MaxWords=24,MinWords=8')
                AS excerpt
-    FROM library_documents d, to_tsquery('english', :query) q
-    WHERE d.search @@ q AND (:kind = '' OR d.kind = :kind)
-    ORDER BY score DESC, d.source LIMIT :most
+    FROM best JOIN library_documents d USING (number) ORDER BY best.score DESC, d.source
 """)
 
 
@@ -123,6 +134,6 @@ def search(session: Session, query: str, *, kind: str = "", most: int = 10) -> l
     sqlite = session.get_bind().dialect.name == "sqlite"
     statement = _SQLITE_SEARCH if sqlite else _POSTGRESQL_SEARCH
     # Words hold letters and digits only, so neither query language can be broken out of.
-    joined = " OR ".join(f'"{word}"' for word in words) if sqlite else " | ".join(words)
-    rows = session.execute(statement, {"query": joined, "kind": kind, "most": most})
+    asked = " OR ".join(f'"{word}"' for word in words) if sqlite else words
+    rows = session.execute(statement, {"query": asked, "kind": kind, "most": most})
     return [Hit(r.kind, r.source, r.title, float(r.score), r.excerpt) for r in rows]

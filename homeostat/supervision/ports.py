@@ -6,7 +6,7 @@ The kernel of the port's name fulfils it, and a test holds the two together.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -18,7 +18,9 @@ from homeostat.store.approvals import Approval
 from homeostat.store.audit import AuditRow
 from homeostat.store.beat import BeatEntry
 from homeostat.store.decisions import DecisionRecord
+from homeostat.store.library import Hit
 from homeostat.supervision.contracts import Effect, Outcome, Terms
+from homeostat.supervision.reading_room import Text
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,19 @@ class Governance(Protocol):
         self, session: Session, approval_id: str, *, action: str, subject: str, actor: str
     ) -> Decision:
         """Spend an approval on exactly what was approved; allowed at most once."""
+
+
+class Library(Protocol):
+    """What is asked of `kernels.librarian`."""
+
+    def search(self, session: Session, query: str, *, kind: str = "", most: int = 10) -> list[Hit]:
+        """Return what holds the query's words, the best first; `kind` narrows it to one kind."""
+
+    def index(self, session: Session, texts: Iterable[Text]) -> int:
+        """Put texts into the index; return how many were new or had changed."""
+
+    def remove(self, session: Session, source: str) -> bool:
+        """Take one text out of the index; False where it was not there."""
 
 
 class Timetable(Protocol):

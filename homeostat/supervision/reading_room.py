@@ -1,9 +1,14 @@
-"""What can be read in the library: pages and runbooks of the tree, and its code's docstrings."""
+"""What can be read in the library: pages and runbooks of the tree, and its code's docstrings.
+
+A page is read section by section. As one text its few words on a question drown in all the
+others: of ten questions that the pages answer, none found its page among the docstrings.
+"""
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +23,7 @@ LONGEST_TEXT = 100_000
 _PAGES = ("*.md", "*.rst", "*.txt")
 #: Folders of the user that are watched besides the tree, inside the state folder.
 RUNBOOKS = "runbooks"
+_SECTION, _NO_WORD = re.compile(r"^## +(.+)$", re.MULTILINE), re.compile(r"[^a-z0-9]+")
 
 
 @dataclass(frozen=True)
@@ -40,16 +46,28 @@ def texts(house: Path, runbooks: Path) -> Iterator[Text]:
     for folder, kind, prefix in ((house / "docs", "page", "docs/"), (runbooks, "runbook", "")):
         for pattern in _PAGES:
             for path in sorted(folder.rglob(pattern)):
-                yield _page(path, kind, f"{kind}:{prefix}{path.relative_to(folder)}")
+                text = path.read_text(encoding="utf-8", errors="replace")
+                yield from sections(text, kind, f"{kind}:{prefix}{path.relative_to(folder)}")
     for package in PACKAGES:
         for path in sorted((house / package).rglob("*.py")):
             yield from docstrings(path, ".".join(path.relative_to(house).with_suffix("").parts))
 
 
-def _page(path: Path, kind: str, source: str) -> Text:
-    body = path.read_text(encoding="utf-8", errors="replace")[:LONGEST_TEXT]
-    heading = next((line.lstrip("# ") for line in body.splitlines() if line.startswith("#")), "")
-    return Text(kind, source, heading or path.stem, body)
+def sections(text: str, kind: str, source: str) -> list[Text]:
+    """Return a page's sections: what stands before the first `## ` heading, and under each.
+
+    The first has the page's own source, the others `source#heading`.
+    """
+    before, *rest = _SECTION.split(text)
+    titles = (line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
+    page = next(titles, Path(source.partition(":")[2]).stem)
+    found = {source: Text(kind, source, page, before[:LONGEST_TEXT])}
+    for heading, body in zip(rest[::2], rest[1::2], strict=True):
+        place = f"{source}#{_NO_WORD.sub('-', heading.lower()).strip('-')}"[:250]
+        while place in found:
+            place += "-"
+        found[place] = Text(kind, place, f"{page}: {heading}", body[:LONGEST_TEXT])
+    return list(found.values())
 
 
 def docstrings(path: Path, module: str) -> list[Text]:

@@ -150,6 +150,15 @@ def test_every_byte_that_is_changed_or_lost_is_found_at_its_row(chain: list[RawR
     assert edits > 3_000_000
 
 
+def test_a_row_that_is_forged_with_its_hash_is_found_at_the_row_after_it(
+    chain: list[RawRow],
+) -> None:
+    for row, after in pairwise(chain):
+        forged = row._replace(payload='{"n":-1}')
+        forged = forged._replace(row_hash=raw_hash(forged))
+        assert found_at(chain, row.sequence, forged, after) == after.sequence
+
+
 def test_every_row_that_is_lost_is_found_where_it_stood(chain: list[RawRow]) -> None:
     for lost, after in pairwise(chain):
         assert found_at(chain, lost.sequence, after) == lost.sequence

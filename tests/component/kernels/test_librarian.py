@@ -11,8 +11,10 @@ from homeostat.incidents.recognition import report
 from homeostat.kernels.librarian import Librarian
 from homeostat.settings import settings
 from homeostat.store.database import transaction
-from homeostat.supervision.reading_room import RUNBOOKS, Text, docstrings
+from homeostat.supervision.reading_room import RUNBOOKS as FOLDER
+from homeostat.supervision.reading_room import Text, docstrings, sections
 from homeostat.testing import check_contract
+from tests.component.kernels.library_questions import LABELLED, RUNBOOKS
 
 pytestmark = pytest.mark.usefixtures("sqlite_store")
 
@@ -25,7 +27,7 @@ def librarian() -> Librarian:
 
 
 def runbook(name: str, text: str) -> Path:
-    folder = settings().state_dir / RUNBOOKS
+    folder = settings().state_dir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     path.write_text(text)
@@ -58,6 +60,39 @@ def test_a_runbook_is_found_then_changed_then_gone(librarian: Librarian) -> None
     with transaction() as session:
         librarian.run(session, utcnow())
     assert sources(librarian, "quorbitic") == []
+
+
+@pytest.mark.usefixtures("store")
+def test_nine_of_ten_questions_find_what_answers_them_among_the_first_five(
+    librarian: Librarian,
+) -> None:
+    for name, text in RUNBOOKS.items():
+        runbook(name, text)
+    with transaction() as session:
+        librarian.run(session, utcnow())
+        missed = [
+            question
+            for question, answer in LABELLED.items()
+            if not any(
+                hit.source == answer or hit.source.startswith((f"{answer}#", f"{answer}."))
+                for hit in librarian.search(
+                    session, question, kind=answer.partition(":")[0], most=5
+                )
+            )
+        ]
+    assert len(missed) <= len(LABELLED) / 10, missed
+
+
+def test_a_page_is_found_by_its_section() -> None:
+    text = "# Valves\nWhat they do.\n\n## Opening one\nTurn left.\n\n## Opening one\nOr pull.\n"
+    found = sections(text, "runbook", "runbook:valve.md")
+    assert [(one.source, one.title) for one in found] == [
+        ("runbook:valve.md", "Valves"),
+        ("runbook:valve.md#opening-one", "Valves: Opening one"),
+        ("runbook:valve.md#opening-one-", "Valves: Opening one"),
+    ]
+    assert "Turn left" in found[1].body
+    assert "Turn left" not in found[0].body
 
 
 def test_a_cycle_that_finds_nothing_new_does_no_work(librarian: Librarian) -> None:

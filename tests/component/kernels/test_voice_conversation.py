@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -20,6 +21,7 @@ from homeostat.store.conversations import Utterance
 from homeostat.store.database import transaction
 from homeostat.store.decisions import DecisionRecord
 from homeostat.supervision import speech
+from homeostat.supervision.reading_room import Text
 from homeostat.supervision.recogniser import recognise
 from homeostat.testing import check_contract
 
@@ -182,6 +184,23 @@ def test_the_command_answers(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", ["find the zyxomatic lever", "How do I turn the zyxomatic lever?", "look up zyxomatic"]
+)
+def test_what_is_looked_for_is_found_in_the_library(voice: VoiceConversation, words: str) -> None:
+    with transaction() as session:
+        library: Any = registry.find("kernels.librarian")
+        text = "Turn the zyxomatic lever to the left."
+        library.index(session, [Text("runbook", "runbook:valve.md", "Stuck valve", text)])
+    told = says(voice, words)
+    assert told.intent == "find"
+    assert "runbook:valve.md: Turn the zyxomatic lever" in told.text
+
+
+def test_what_nobody_wrote_about_is_not_found(voice: VoiceConversation) -> None:
+    assert says(voice, "find quorbitic").text == "The library holds nothing about quorbitic."
+
+
 @speaks
 def test_every_phrase_is_heard_as_it_was_said() -> None:
     wrong = {said: heard for said in PHRASES if (heard := recognise(speech.say(said))) != said}

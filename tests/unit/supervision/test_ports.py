@@ -16,6 +16,7 @@ PORTS = {
     "kernels.governance": ports.Governance,
     "kernels.clarity_framework": ports.Clarity,
     "kernels.verification_framework": ports.Verification,
+    "kernels.librarian": ports.Library,
     "kernels.scheduler": ports.Timetable,
 }
 

@@ -12,26 +12,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from homeostat.clock import new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
+from homeostat.kernels.voice_conversation import answers
 from homeostat.store import approvals, conversations
 from homeostat.store.approvals import Approval, ApprovalError
-from homeostat.store.audit import AuditRow
 from homeostat.store.conversations import Utterance
-from homeostat.store.decisions import DecisionRecord
-from homeostat.store.incidents import Incident
 from homeostat.supervision import speech
 from homeostat.supervision.events import undone
 from homeostat.supervision.overview import counts, overview
-from homeostat.supervision.ports import Governance
+from homeostat.supervision.ports import Governance, Library
 
 #: A read-back that is not confirmed within this time is forgotten.
 CONFIRM_WITHIN = timedelta(minutes=2)
-#: Of many things the newest are told; nobody listens to a list of forty.
-MOST_TOLD = 5
 NUMBERS = (
     *("zero", "one", "two", "three", "four", "five"),
     *("six", "seven", "eight", "nine", "ten"),
@@ -44,6 +40,7 @@ _WORD = re.compile(r"[a-z0-9_.:-]+")
 _DECIDE = re.compile(
     r"^(?P<yes>yes )?(?P<verb>approve|reject)(?: number)? (?P<which>(?!number$)\S+)$"
 )
+_FIND = re.compile(r"^(?:find|look up|how do i|how to|where is) (?P<what>.+)$")
 _WHY = re.compile(r"^why (?:was|is|were) (?:the )?(?P<what>.+?) (?:blocked|refused|stopped)$")
 
 
@@ -65,7 +62,7 @@ class VoiceConversation(Component):
         wing=Wing.KERNELS,
         tier=5,
         summary="Answers status, what broke and why, and takes approvals with a read-back.",
-        needs=("kernels.agentic_spine", "kernels.governance"),
+        needs=("kernels.agentic_spine", "kernels.governance", "kernels.librarian"),
         timeout_s=20.0,
     )
 
@@ -94,16 +91,19 @@ class VoiceConversation(Component):
 
     def _answer(self, session: Session, words: str, speaker: str) -> Reply:
         plain: dict[str, Callable[[Session], str]] = {
-            "status": _status,
-            "how are you": _status,
-            "what broke": _what_broke,
-            "what is broken": _what_broke,
-            "what waits": _what_waits,
+            "status": answers.status,
+            "how are you": answers.status,
+            "what broke": answers.what_broke,
+            "what is broken": answers.what_broke,
+            "what waits": answers.what_waits,
         }
         if words in plain:
             return Reply(words.replace(" ", "_"), plain[words](session))
         if found := _WHY.match(words):
-            return Reply("why", _why(session, found["what"]))
+            return Reply("why", answers.why(session, found["what"]))
+        if found := _FIND.match(words):
+            library: Library = self.need("kernels.librarian")
+            return Reply("find", answers.find(session, library, found["what"]))
         if found := _DECIDE.match(words):
             verb, which = found["verb"], found["which"]
             if found["yes"]:
@@ -112,13 +112,14 @@ class VoiceConversation(Component):
         return Reply(
             "help",
             "I understand: status; what broke; what waits; why was the trade blocked; "
+            "find what you look for; "
             "approve number 1; reject number 1.",
         )
 
     def _read_back(self, session: Session, verb: str, which: str) -> Reply:
         approval = _waiting(session, which)
         if approval is None:
-            return Reply(verb, f"No approval {which} waits. {_what_waits(session)}")
+            return Reply(verb, f"No approval {which} waits. {answers.what_waits(session)}")
         phrase = f"yes {verb} number {which}"
         gist = next(iter(approval.plan.splitlines()), "no plan was given")
         text = (
@@ -218,68 +219,6 @@ class VoiceConversation(Component):
 
 def _phrase() -> str:
     return SPOKEN[utcnow().minute % len(SPOKEN)]
-
-
-def _status(session: Session) -> str:
-    views = overview(session)
-    told = ", ".join(f"{count} {state}" for state, count in counts(views).items())
-    worst = [f"{view.name} is {view.state}: {view.reason}" for view in views if view.reason]
-    more = f" {'. '.join(worst[:MOST_TOLD])}." if worst else ""
-    return f"Of {len(views)} components: {told}.{more}"
-
-
-def _what_broke(session: Session) -> str:
-    found = session.scalars(
-        select(Incident)
-        .where(Incident.resolved_at.is_(None), Incident.state != "pending")
-        .order_by(Incident.last_seen_at.desc())
-    ).all()
-    if not found:
-        return "No incident is open."
-    told = [
-        f"{one.component}: {one.type}, {one.message[:120]} ({one.state}, {one.occurrences} times)"
-        for one in found[:MOST_TOLD]
-    ]
-    plural = "incident is" if len(found) == 1 else "incidents are"
-    return f"{len(found)} {plural} open. {'. '.join(told)}."
-
-
-def _what_waits(session: Session) -> str:
-    waiting = approvals.waiting(session)
-    if not waiting:
-        return "Nothing waits for a decision."
-    told = [f"number {n}: {a.action} on {a.subject}" for n, a in enumerate(waiting[:MOST_TOLD], 1)]
-    return f"{len(waiting)} wait: {'; '.join(told)}."
-
-
-def _why(session: Session, what: str) -> str:
-    record = session.scalar(
-        select(DecisionRecord)
-        .where(_about(what, DecisionRecord.action, DecisionRecord.subject, DecisionRecord.id))
-        .order_by(DecisionRecord.at.desc())
-        .limit(1)
-    )
-    if record is not None:
-        return (
-            f"{record.component} decided {record.action} on {record.subject} by the rule "
-            f"'{record.rule}': {record.outcome}."
-        )
-    row = session.scalar(
-        select(AuditRow)
-        .where(
-            AuditRow.action.in_(("governance.refuse", "governance.approve")),
-            _about(what, AuditRow.resource, AuditRow.payload),
-        )
-        .order_by(AuditRow.sequence.desc())
-        .limit(1)
-    )
-    if row is not None:
-        return f"Governance held back {row.resource} by {row.actor}: {row.decision}."
-    return f"I know of no decision about {what}."
-
-
-def _about(what: str, *columns: InstrumentedAttribute[str]) -> ColumnElement[bool]:
-    return or_(*(column.icontains(what, autoescape=True) for column in columns))
 
 
 def _waiting(session: Session, which: str) -> Approval | None:
