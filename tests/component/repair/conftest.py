@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import forget_settings
+
 GOOD: dict[str, str] = {
     "shop/__init__.py": (
         '"""A shop."""\n\nfrom .orders import Order, place\nfrom .prices import total\n\n'
@@ -82,5 +84,21 @@ def make_repository(tmp_path: Path) -> MakeRepository:
         git(repository, "add", "-A")
         git(repository, "commit", "-q", "-m", "Drift")
         return repository
+
+    return make
+
+
+@pytest.fixture
+def make_mendable(
+    make_repository: MakeRepository, sqlite_store: str, monkeypatch: pytest.MonkeyPatch
+) -> MakeRepository:
+    """As `make_repository`, on a store; and what is made is what the agent may mend."""
+    assert sqlite_store
+
+    def make(drift: Mapping[str, str | None]) -> Path:
+        made = make_repository(drift)
+        monkeypatch.setenv("HOMEOSTAT_REPOSITORY", str(made))
+        forget_settings()
+        return made
 
     return make

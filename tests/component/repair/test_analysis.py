@@ -14,7 +14,6 @@ from homeostat.incidents.recognition import report
 from homeostat.repair.analysis import Analysis, Route, analyse
 from homeostat.store import database
 from tests.component.repair.conftest import MakeRepository, write
-from tests.conftest import forget_settings
 
 TEST = "from shop.prices import total\n\n\ndef test_total():\n    assert total([1]) == 1\n"
 
@@ -32,14 +31,8 @@ def analysed(kind: str, *frames: tuple[str, str], call: Call | None = None) -> A
 
 
 @pytest.fixture
-def repository(
-    make_repository: MakeRepository, sqlite_store: str, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    assert sqlite_store
-    made = make_repository({"tests/test_prices.py": TEST})
-    monkeypatch.setenv("HOMEOSTAT_REPOSITORY", str(made))
-    forget_settings()
-    return made
+def repository(make_mendable: MakeRepository) -> Path:
+    return make_mendable({"tests/test_prices.py": TEST})
 
 
 def test_a_failed_import_is_shown_by_the_import(repository: Path) -> None:

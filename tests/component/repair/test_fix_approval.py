@@ -34,7 +34,6 @@ from tests.component.repair.live_scenes import (
     repair_of,
     states,
 )
-from tests.conftest import forget_settings
 
 pytestmark = [
     pytest.mark.slow,
@@ -48,18 +47,12 @@ Shop = Callable[..., Path]
 
 
 @pytest.fixture
-def shop(
-    make_repository: MakeRepository, sqlite_store: str, monkeypatch: pytest.MonkeyPatch
-) -> Shop:
+def shop(make_mendable: MakeRepository, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """Return a function that lays out the broken shop, in a mode of governance."""
-    assert sqlite_store
 
     def lay_out(mode: str = "ADVISORY") -> Path:
-        made = make_repository(TILL)
-        monkeypatch.setenv("HOMEOSTAT_REPOSITORY", str(made))
         monkeypatch.setenv("HOMEOSTAT_MODE", mode)
-        forget_settings()
-        return made
+        return make_mendable(TILL)
 
     return lay_out
 

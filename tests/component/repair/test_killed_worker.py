@@ -90,14 +90,8 @@ def _run_until(last: int, task: Callable[..., None], given: Mapping[str, str]) -
 
 
 @pytest.fixture
-def repository(
-    make_repository: MakeRepository, sqlite_store: str, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    assert sqlite_store
-    made = make_repository(TILL)
-    monkeypatch.setenv("HOMEOSTAT_REPOSITORY", str(made))
-    forget_settings()
-    return made
+def repository(make_mendable: MakeRepository) -> Path:
+    return make_mendable(TILL)
 
 
 def fixes(repository: Path) -> list[str]:

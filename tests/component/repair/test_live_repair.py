@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,6 @@ from tests.component.repair.live_scenes import (
     states,
     strike,
 )
-from tests.conftest import forget_settings
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,18 +35,9 @@ pytestmark = [
 
 
 @pytest.fixture
-def repository(
-    make_repository: MakeRepository,
-    sqlite_store: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Path]:
+def repository(make_mendable: MakeRepository) -> Path:
     """A broken shop that the agent may mend."""
-    assert sqlite_store
-    made = make_repository(EVIDENT | TESTS)
-    monkeypatch.setenv("HOMEOSTAT_REPOSITORY", str(made))
-    forget_settings()
-    yield made
-    forget_settings()
+    return make_mendable(EVIDENT | TESTS)
 
 
 def analyse(incident: Incident) -> None:

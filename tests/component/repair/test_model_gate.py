@@ -47,14 +47,8 @@ Ask = Callable[[LoopbackModel], None]
 
 
 @pytest.fixture
-def repository(
-    make_repository: MakeRepository, sqlite_store: str, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    assert sqlite_store
-    made = make_repository({"halves.py": HALVES})
-    monkeypatch.setenv("HOMEOSTAT_REPOSITORY", str(made))
-    forget_settings()
-    return made
+def repository(make_mendable: MakeRepository) -> Path:
+    return make_mendable({"halves.py": HALVES})
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 from sqlalchemy import select
 
@@ -25,13 +22,11 @@ from tests.component.repair.live_scenes import (
     repair_of,
     runs_well,
 )
-from tests.conftest import forget_settings
 
 pytestmark = pytest.mark.skipif(
     detect_isolation() is not Isolation.BUBBLEWRAP, reason="bubblewrap does not work here"
 )
 
-Scene = Callable[[dict[str, str]], Path]
 #: It names the function, and does not reach the line that fails.
 PASSES = {
     "tests/test_prices.py": "from shop.prices import total\n\ndef test_it():\n    assert total\n"
@@ -40,21 +35,6 @@ PASSES = {
 SHOWS = Call("shop.orders", "place", ("Ann", [1, 2]), {})
 TOTAL = Call("shop.prices", "total", ([1, 2],), {"places": 1})
 OTHER = Call("shop.prices", "total", ([1, 2],), {"discounts": 1})
-
-
-@pytest.fixture
-def scene(
-    make_repository: MakeRepository, sqlite_store: str, monkeypatch: pytest.MonkeyPatch
-) -> Scene:
-    assert sqlite_store
-
-    def lay(files: dict[str, str]) -> Path:
-        made = make_repository(EVIDENT | files)
-        monkeypatch.setenv("HOMEOSTAT_REPOSITORY", str(made))
-        forget_settings()
-        return made
-
-    return lay
 
 
 def pursued(call: Call | None) -> Incident:
@@ -70,9 +50,9 @@ def pursued(call: Call | None) -> Incident:
 
 @pytest.mark.parametrize("files", [{}, PASSES], ids=["no test names it", "its test passes"])
 def test_the_call_fails_before_the_patch_and_passes_after(
-    scene: Scene, files: dict[str, str]
+    make_mendable: MakeRepository, files: dict[str, str]
 ) -> None:
-    repository = scene(files)
+    repository = make_mendable(EVIDENT | files)
     incident = pursued(TOTAL)
     repair = repair_of(incident)
     assert (repair.status, now_of(incident).state) == ("applied", "verifying"), repair.story
@@ -96,9 +76,9 @@ def test_the_call_fails_before_the_patch_and_passes_after(
     ids=["passes", "fails otherwise", "no call"],
 )
 def test_what_the_call_does_not_show_goes_to_a_person(
-    scene: Scene, call: Call | None, said: str
+    make_mendable: MakeRepository, call: Call | None, said: str
 ) -> None:
-    repository = scene({})
+    repository = make_mendable(EVIDENT)
     incident = pursued(call)
     assert now_of(incident).state == "escalated"
     assert len(git(repository, "log", "--format=%s").splitlines()) == 1, "nothing was applied"
