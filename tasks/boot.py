@@ -7,8 +7,9 @@ seconds. No transaction is open meanwhile: each component boots in one of its ow
 from __future__ import annotations
 
 from homeostat.settings import settings
-from homeostat.store import jobs
+from homeostat.store import controls, jobs
 from homeostat.supervision.boot import boot
+from homeostat.trading.flow.ground import VENUE_RECONCILED
 from workers.app import app
 from workers.base import HomeostatTask
 from workers.dispatch import CeleryDispatcher, send_jobs
@@ -28,7 +29,11 @@ def boot_all(self: HomeostatTask, job_id: str | None = None, **_newer: object) -
 
 
 def reconcile_first(task: HomeostatTask) -> None:
-    """Have book and venue brought together now: after a restart the venue is the truth."""
+    """Have book and venue brought together now: after a restart the venue is the truth.
+
+    Until that is done no entry goes out.
+    """
     if settings().trades_outside:
         with task.unit_of_work() as session:
+            controls.lift(session, VENUE_RECONCILED)
             jobs.enqueue(session, "trade.reconcile", {}, queue="trade", priority=9)

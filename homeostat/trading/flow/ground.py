@@ -9,6 +9,7 @@ from functools import cached_property
 
 from sqlalchemy.orm import Session
 
+from homeostat.settings import settings
 from homeostat.store import controls
 from homeostat.store import trading as store
 from homeostat.store.trading import Directive, PolicyHead, UniverseHead
@@ -17,6 +18,13 @@ from homeostat.trading.health import VENUE_BANNED
 
 #: Where no directive is in force, entries are forbidden anyway; this floor is for the journal.
 USUAL_FLOOR = 0.65
+#: The switch that every reconciliation sets which the venue answered, and every start lifts.
+VENUE_RECONCILED = "venue.reconciled"
+#: Not seen to be set where trades go outside: noted as a switch, so that the journal keeps it.
+VENUE_UNRECONCILED = "venue.unreconciled"
+#: Switches that forbid entries by a name: those before the policy is asked, and the venue's.
+_HELD_BACK = {controls.BRAKE: "BRAKE", controls.TRADING_PAUSED: "TRADING_PAUSED"}
+_AT_VENUE = {VENUE_BANNED: "VENUE_BANNED", VENUE_UNRECONCILED: "VENUE_UNRECONCILED"}
 _SAFETY_WANTS = {"EMERGENCY_SHUTDOWN": Wants.EXIT, "DEFENSIVE_EXIT": Wants.TIGHTEN_SL}
 
 
@@ -33,8 +41,10 @@ class Ground:
     @classmethod
     def read(cls, session: Session, at: datetime) -> Ground:
         """Read the rules in force."""
-        found = store.in_force(session)
-        return cls(at, controls.holding(session), found.policy, found.directive, found.universe)
+        found, switches = store.in_force(session), controls.holding(session)
+        if settings().trades_outside and VENUE_RECONCILED not in switches:
+            switches |= {VENUE_UNRECONCILED}
+        return cls(at, switches, found.policy, found.directive, found.universe)
 
     @property
     def mode(self) -> str:
@@ -52,18 +62,14 @@ class Ground:
         return next(self._forbidding(), "")
 
     def _forbidding(self) -> Iterator[str]:
-        if controls.BRAKE in self.switches:
-            yield "BRAKE"
-        if controls.TRADING_PAUSED in self.switches:
-            yield "TRADING_PAUSED"
+        yield from (rule for switch, rule in _HELD_BACK.items() if switch in self.switches)
         if self.policy is None:
             yield "SAFETY_POLICY_MISSING"
         elif self.policy.expires_at <= self.at:
             yield "SAFETY_POLICY_EXPIRED"
         elif self.policy.policy != "ALLOW_ALL":
             yield f"SAFETY_{self.policy.policy}"
-        if VENUE_BANNED in self.switches:
-            yield "VENUE_BANNED"
+        yield from (rule for switch, rule in _AT_VENUE.items() if switch in self.switches)
         if self.directive is None:
             yield "DIRECTIVE_MISSING"
         elif self.directive.expires_at <= self.at:
@@ -92,7 +98,7 @@ class Ground:
         if policy is not None and policy.expires_at > self.at and policy.policy in _SAFETY_WANTS:
             yield "safety", _SAFETY_WANTS[policy.policy], policy.policy
         rule = self.entry_rule()
-        if rule == "VENUE_BANNED":
+        if rule in _AT_VENUE.values():
             yield "execution", Wants.NO_ADD, rule
         elif rule:
             yield "brake" if rule == "BRAKE" else "safety", Wants.NO_ADD, rule

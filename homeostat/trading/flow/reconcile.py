@@ -16,10 +16,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from homeostat.clock import new_id, utcnow
+from homeostat.store import controls
 from homeostat.store import trading as store
 from homeostat.store.trading import PAPER, Order, Position, client_order_id
 from homeostat.trading.flow import accounting, errands, settling
 from homeostat.trading.flow.errands import Unit
+from homeostat.trading.flow.ground import VENUE_RECONCILED
 from homeostat.trading.venue import intent
 from homeostat.trading.venue.exchange import Exchange
 from homeostat.trading.venue.outcomes import VenueError
@@ -29,6 +31,8 @@ from homeostat.trading.venue.tickets import Holding, Ticket
 SEEN_AFTER = timedelta(seconds=3)
 #: So many orders without an answer in a row end the settling for this time: each may take 20 s.
 MOST_MISSED = 5
+#: A reconciliation lets entries go out until three of its beats have passed.
+ATTESTED_FOR = timedelta(seconds=180)
 #: Quantities that differ by less than this share are the same.
 SAME = 1e-6
 
@@ -75,12 +79,25 @@ def reconcile(unit: Unit, exchange: Exchange) -> Reconciled:
         _positions(unit, exchange, done)
         done.funding = accounting.book_incomes(unit, exchange)
         done.equity_gap = accounting.adopt_equity(unit, exchange)
+        _attest(unit)
     except VenueError as error:
         done.waiting = str(error)
         if until := exchange.guard.wait_until():
             with unit() as session:
                 settling.note_wait(session, until)
     return done
+
+
+def _attest(unit: Unit) -> None:
+    """Let entries go out: book and venue were seen to agree."""
+    with unit() as session:
+        controls.set_on(
+            session,
+            VENUE_RECONCILED,
+            actor="trading.venue",
+            reason="book and venue were brought together",
+            until=utcnow() + ATTESTED_FOR,
+        )
 
 
 def _positions(unit: Unit, exchange: Exchange, done: Reconciled) -> None:

@@ -35,6 +35,7 @@ _STEP_OF = {
     "TRADING_PAUSED": "switches",
     "MODEL_DISABLED": "switches",
     "VENUE_BANNED": "venue",
+    "VENUE_UNRECONCILED": "venue",
     "NOT_IN_UNIVERSE": "universe",
     "NO_SIGNAL": "signal",
     "BIAS_BLOCKED": "supervisor",

@@ -17,6 +17,7 @@ _WHY = {
     "BRAKE": "the emergency brake was on",
     "TRADING_PAUSED": "trading was paused",
     "VENUE_BANNED": "the venue asked us to wait",
+    "VENUE_UNRECONCILED": "book and venue had not been brought together since the start",
     "NOT_IN_UNIVERSE": "the universe did not contain it",
     "UNIVERSE_MISSING": "there was no universe",
     "UNIVERSE_EXPIRED": "the last universe had expired",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from homeostat.cli.trade import app
 from homeostat.clock import utcnow
 from homeostat.errors import SettingsError
 from homeostat.settings import settings
+from homeostat.store import controls
 from homeostat.store import trading as store
 from homeostat.store.database import reading, transaction
 from homeostat.store.jobs import Job, JobState
 from homeostat.store.trading import CANARY, PAPER, Directive, Order, SafetyPolicy
 from homeostat.trading import flow, health, venue
+from homeostat.trading.flow.ground import VENUE_RECONCILED
 from homeostat.trading.flow.reconcile import reconcile
 from homeostat.trading.flow.settling import settle
 from homeostat.trading.health import Level
@@ -82,6 +84,7 @@ def permit(at: Any) -> None:
         )
         session.add_all([directive, policy])
         registry.find("trading.universe_os").run(session, at)
+        controls.set_on(session, VENUE_RECONCILED, actor="test", reason="reconciled")
 
 
 def states(kind: str) -> list[str]:
@@ -244,6 +247,34 @@ def test_a_start_asks_for_a_reconciliation_before_the_first_tick() -> None:
     with reading() as session:
         assert session.get_one(Job, job.id).state == JobState.DONE
     assert tasks.reconcile(job_id=job.id) is None
+
+
+def test_no_entry_goes_out_before_the_first_reconciliation_that_the_venue_answers(
+    outside: Loopback,
+) -> None:
+    from tasks import boot
+
+    begin = utcnow()
+    permit(begin)
+    boot.reconcile_first(boot.boot_all)
+    assert rules_at(begin) == {"VENUE_UNRECONCILED"}
+    exchange = choice.exchange(settings())
+    outside.put(FaultKind.BUSY_503, "GET /fapi/v3/positionRisk")
+    assert reconcile(transaction, exchange).waiting
+    assert rules_at(begin + timedelta(minutes=1)) == {"VENUE_UNRECONCILED"}
+    assert not reconcile(transaction, exchange).waiting
+    assert "VENUE_UNRECONCILED" not in rules_at(begin + timedelta(minutes=2))
+    with transaction() as session:
+        session.get_one(controls.Control, VENUE_RECONCILED).until = utcnow()
+    assert rules_at(begin + timedelta(minutes=3)) == {"VENUE_UNRECONCILED"}
+
+
+def rules_at(moment: datetime) -> set[str]:
+    """Run the flow's tick of that moment and return the rules that decided."""
+    with transaction() as session:
+        summary = flow.cycle(session, moment, settings())
+    assert summary is not None
+    return set(summary.rules)
 
 
 @pytest.mark.usefixtures("sqlite_store")
