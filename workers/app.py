@@ -10,7 +10,13 @@ import signal
 from pathlib import Path
 
 from celery import Celery
-from celery.signals import beat_init, worker_init, worker_process_init, worker_ready
+from celery.signals import (
+    beat_init,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+)
 
 import homeostat.dispatch
 from homeostat.clock import utcnow
@@ -78,11 +84,19 @@ def _die_with_the_main(**_kwargs: object) -> None:
     die_with_parent(signal.SIGKILL)
 
 
+_digest = Digest()
+
+
 @worker_process_init.connect
 def _keep_the_last_log_lines(**_kwargs: object) -> None:
     """Keep lines for the diagnostic bundle, and thin a storm of alike failures to digests."""
     loglines.install()
     # Celery's task loggers do not pass their lines on to the root logger.
     loglines.install(logging.getLogger("celery.task"))
-    logging.getLogger("celery.app.trace").addFilter(Digest())
+    logging.getLogger("celery.app.trace").addFilter(_digest)
     surroundings.warm_in_background()
+
+
+@worker_process_shutdown.connect
+def _count_what_was_held_back(**_kwargs: object) -> None:
+    _digest.flush()

@@ -21,6 +21,13 @@ MOST_SIGNATURES = 1_000
 _log = logging.getLogger("homeostat.digest")
 
 
+def _work_in(record: logging.LogRecord) -> str:
+    """Return the task that Celery's line is about, so that the digest is called as its incident."""
+    data = getattr(record, "data", None)
+    name = data.get("name") if type(data) is dict else None
+    return name if type(name) is str else record.name
+
+
 class Digest(logging.Filter):
     """A logging filter for the logger that reports failures; it holds back repetitions."""
 
@@ -36,7 +43,7 @@ class Digest(logging.Filter):
         if exc is None:
             return True
         try:
-            failure = Failure.from_exception(exc, source=Source.TASK, component=record.name)
+            failure = Failure.from_exception(exc, source=Source.TASK, component=_work_in(record))
             signature = signature_of(failure)
         except Exception:  # noqa: BLE001  # a line too many is better than a failure unseen
             return True

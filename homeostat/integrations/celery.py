@@ -71,6 +71,8 @@ class Attachment:
             (signals.worker_init, self.worker_started),
             (signals.worker_process_init, self.child_started),
             (signals.worker_ready, self.worker_ready),
+            (signals.worker_process_shutdown, self.process_ends),
+            (signals.worker_shutdown, self.process_ends),
         )
         for signal, receiver in pairs:
             signal.connect(receiver, weak=False, dispatch_uid=f"{name}:{receiver.__name__}")
@@ -94,6 +96,10 @@ class Attachment:
         """Prepare a pool process; no thread is started before the fork, which it might hang."""
         self._listen_to_logs()
         surroundings.warm_in_background()
+
+    def process_ends(self, **_: object) -> None:
+        """Say how many failures the log has held back until now."""
+        self._digest.flush()
 
     def worker_ready(self, sender: Any, **_: object) -> None:
         """Follow the code of the tasks: when a fix to it lands, the worker takes it up by itself.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -113,6 +114,26 @@ def test_a_foreign_applications_failures_become_incidents(shop: Celery) -> None:
 
     wait_until(over, "three healthy runs resolve it", 20)
     assert incident_of("shop.expected") is None
+
+
+def test_a_storm_is_a_line_of_each_process_and_a_count(shop: Celery, tmp_path: Path) -> None:
+    log, storm = tmp_path / "worker.log", 30
+    for number in range(storm):
+        shop.send_task("shop.total", ([1, number], 0))
+
+    def all_counted() -> bool:
+        found = incident_of("shop.total")
+        return found is not None and found.occurrences == storm
+
+    wait_until(all_counted, "each failure is counted", 60)
+    shop.control.shutdown()
+
+    def told() -> int:
+        held = re.findall(r"total_ZeroDivisionError_\w+: (\d+) more in", log.read_text())
+        return log.read_text().count("raised unexpected") + sum(map(int, held))
+
+    wait_until(lambda: told() == storm, "the log tells of each failure", 30)
+    assert log.read_text().count("raised unexpected") <= 2
 
 
 def test_a_killed_child_and_a_time_limit_are_seen_with_their_task(shop: Celery) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -75,6 +76,22 @@ def test_each_interval_says_how_many_and_a_quiet_one_says_nothing() -> None:
         wait_until(lambda: not digest._held, "a quiet interval", 20)
         common(logger, 1)
         assert kept.lines[2:] == ["prediction failed"]
+
+
+def test_two_tasks_failing_outside_the_application_are_two_digests() -> None:
+    def fail(task: str) -> None:
+        try:
+            json.loads("{")
+        except ValueError as error:
+            error.__traceback__ = None
+            logger.exception("failed", exc_info=error, extra={"data": {"name": task}})
+
+    with storm(60) as (logger, digest, kept):
+        for task in ("shop.total", "shop.total", "shop.redeem", "shop.redeem"):
+            fail(task)
+        digest.flush()
+        labels = sorted(line.split("_", 1)[0] for line in kept.lines[2:])
+        assert (kept.lines[:2], labels) == (["failed", "failed"], ["redeem", "total"])
 
 
 def test_lines_without_an_exception_pass() -> None:
