@@ -25,6 +25,7 @@ from homeostat.errors import MarketDataError
 from homeostat.store import trading as store
 from homeostat.store.base import Base
 from homeostat.store.trading import CANARY, Directive, ModelRecord, Order, Position
+from homeostat.store.trading.book import FIRST_EQUITY
 from homeostat.store.trading.rules import PolicyHead, UniverseHead
 from homeostat.trading import venue
 from homeostat.trading.backtest.result import Costs, Result, Trade
@@ -151,7 +152,7 @@ class _Run:
     drawdown: float = 0.0
     minutes: int = 0
     held: set[str] = field(default_factory=set)
-    _peak: float = 0.0
+    _peak: float = FIRST_EQUITY
 
     def __post_init__(self) -> None:
         self.parties = Parties(self.session, _find(self.policy), careful=False)
@@ -252,7 +253,7 @@ class _Run:
         )
         equity = store.book_of(self.session, BOOK).equity
         self._peak = max(self._peak, equity)
-        self.drawdown = max(self.drawdown, 1 - equity / self._peak)
+        self.drawdown = max(self.drawdown, (self._peak - equity) / self._peak)
 
     def _costs(self, position: Position) -> Costs:
         statement = select(func.sum(Order.fee), func.sum(Order.slippage)).where(

@@ -109,6 +109,9 @@ def test_symbols_of_one_time_share_one_book_and_its_limits(panel: Panel, tmp_pat
         assert open_then.count(symbol) == 1
     assert {one.symbol for one in found.trades} > {"BTCUSDT"}
     assert found.blocks["OPENED"] == len(found.trades)
+    # What was lost since the beginning is part of the deepest fall.
+    assert found.equity < 10_000
+    assert found.drawdown >= 1 - found.equity / 10_000 - 1e-12
     denied = {"CLUSTER_CONCENTRATION", "NET_EXPOSURE", "MAX_POSITIONS_REACHED"}
     assert denied & set(found.blocks)
 

@@ -79,6 +79,16 @@ def test_calibration_error_is_the_gap_in_each_bin() -> None:
     assert validation.calibration_error(np.full(100, 0.6), won) == pytest.approx(0.0)
 
 
+@pytest.mark.parametrize(("one", "other", "error"), [(0.65, 0.75, 0.1), (0.61, 0.69, 0.0)])
+def test_calibration_has_ten_bins_within_which_errors_cancel(
+    one: float, other: float, error: float
+) -> None:
+    """Each half wins as often as the other half says."""
+    sure = np.repeat([one, other], 100)
+    won = np.concatenate([np.arange(100) < 100 * other, np.arange(100) < 100 * one]).astype(float)
+    assert validation.calibration_error(sure, won) == pytest.approx(error, abs=1e-9)
+
+
 def test_the_stability_index_knows_another_population() -> None:
     draw = np.random.default_rng(5)
     before = draw.standard_normal(4_000)
