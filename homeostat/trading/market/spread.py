@@ -29,8 +29,8 @@ def widths(panel: Panel, rows: Sequence[int], half_spreads: Floats) -> Floats:
     products = 4 * (close[:, :-1] - middle[:, :-1]) * (close[:, :-1] - middle[:, 1:])
     recent, before = _roots(products[:, -RECENT:]), _roots(products[:, :-RECENT])
     usual = np.maximum(2 * half_spreads, before)
-    found: Floats = np.maximum(recent, usual) / usual
-    return found
+    found: Floats = np.ones_like(usual)
+    return np.divide(np.maximum(recent, usual), usual, out=found, where=usual > 0)
 
 
 def _roots(products: Floats) -> Floats:

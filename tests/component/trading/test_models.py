@@ -77,6 +77,10 @@ def test_calibration_error_is_the_gap_in_each_bin() -> None:
     won = (np.arange(100) < 60).astype(float)
     assert validation.calibration_error(sure, won) == pytest.approx(0.25)
     assert validation.calibration_error(np.full(100, 0.6), won) == pytest.approx(0.0)
+    # Each bin counts by what is in it: a quarter of the signals is off by a fifth.
+    mixed = np.repeat([0.6, 0.95], [75, 25])
+    won = np.concatenate([np.arange(75) < 45, np.arange(25) < 18.75]).astype(float)
+    assert validation.calibration_error(mixed, won) == pytest.approx(0.25 * 0.19, abs=1e-9)
 
 
 @pytest.mark.parametrize(("one", "other", "error"), [(0.65, 0.75, 0.1), (0.61, 0.69, 0.0)])

@@ -42,3 +42,10 @@ def test_missing_bars_are_taken_as_usual() -> None:
     for array in (panel.high, panel.low, panel.close):
         array[:, -16:] = np.nan
     assert widths(panel, [0], np.array([0.0001]))[0] == 1.0
+
+
+def test_a_spread_that_is_nowhere_to_be_measured_is_usual() -> None:
+    still = bouncing(0.0002)
+    for array in (still.high, still.low, still.close):
+        array[:] = 100.0
+    assert widths(still, [0], np.array([0.0]))[0] == 1.0
