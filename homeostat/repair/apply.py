@@ -128,7 +128,7 @@ def _locked(repository: Path) -> Iterator[None]:
 
 def _commit(repository: Path, changes: Mapping[str, str | None], message: str) -> str:
     _recover(repository)
-    head = _git(repository, "rev-parse", "HEAD")
+    head = _head(repository)
     prefix = _git(repository, "rev-parse", "--show-prefix")
     with tempfile.TemporaryDirectory(prefix="homeostat-index-") as folder:
         index = str(Path(folder) / "index")
@@ -165,6 +165,15 @@ def _commit(repository: Path, changes: Mapping[str, str | None], message: str) -
     renewal.mark(journal.parent, commit)
     journal.unlink()
     return commit
+
+
+def _head(repository: Path) -> str:
+    try:
+        return _git(repository, "rev-parse", "--verify", "HEAD")
+    except ApplyError as error:
+        raise ApplyError(
+            f"{repository} has no commit yet; make one, so that a fix can be taken back."
+        ) from error
 
 
 def _journal(repository: Path) -> Path:

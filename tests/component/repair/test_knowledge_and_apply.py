@@ -332,3 +332,10 @@ def test_what_several_workers_do_at_once_is_committed_once(
         [back] = set(backs)
     assert git(repository, "rev-parse", "HEAD", "HEAD^").split() == [back, commit]
     assert len(git(repository, "log", "--format=%h").splitlines()) == 3
+
+
+def test_a_repository_without_a_commit_is_one_clear_sentence(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    with pytest.raises(ApplyError, match="has no commit yet; make one"):
+        commit_changes(tmp_path, {"x.py": "x = 1\n"}, "A fix")
+    assert not (tmp_path / "x.py").exists()
