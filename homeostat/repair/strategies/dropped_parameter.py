@@ -143,18 +143,15 @@ def _add(case: Case, callee: Definition, name: str) -> Iterator[Candidate]:
         if added is None or not parses(added):
             continue
         if free_uses(function, name):
-            yield _candidate(case, callee, name, value, {callee.path: added}, "", why, confidence)
+            yield _candidate(
+                callee, name, value, added, "which its body reads already", why, confidence
+            )
             continue
         for sink in sinks_of(case.index, callee, name):
             carried = carry_on(added, callee.qualname, name, sink)
             if carried is not None and parses(carried):
-                yield _candidate(
-                    case, callee, name, value, {callee.path: carried}, sink.words, why, sink.score,
-                    sink,
-                )  # fmt: skip
-        yield _candidate(
-            case, callee, name, value, {callee.path: added}, "accepted and ignored", why, 0.05
-        )
+                yield _candidate(callee, name, value, carried, sink.words, why, sink.score)
+        yield _candidate(callee, name, value, added, "accepted and ignored", why, 0.05)
 
 
 def _reads(function: FunctionNode, name: str) -> list[ast.AST]:
@@ -197,7 +194,7 @@ def _read_instead(case: Case, callee: Definition, name: str) -> Iterator[Candida
         if added:
             score = trace.score + 0.5 * guesses.get(value, 0.0)
             yield _candidate(
-                case, callee, name, value, {callee.path: added}, f"read {trace.words}",
+                callee, name, value, added, f"read {trace.words}",
                 "the body has that constant in its place", score,
                 rule=_CONSERVATIVE if sure else "", atomic=trace.together,
             )  # fmt: skip
@@ -239,26 +236,23 @@ def _annotation(function: ast.FunctionDef | ast.AsyncFunctionDef, value: str) ->
 
 
 def _candidate(
-    case: Case,
     callee: Definition,
     name: str,
     value: str,
-    changes: dict[str, str | None],
-    how: str,
+    text: str,
+    use: str,
     why: str,
     score: float,
-    sink: Sink | None = None,
-    rule: str = "",
     *,
+    rule: str = "",
     atomic: bool = False,
 ) -> Candidate:
-    del case
-    used = how or "which its body reads already"
+    """Return the file with the parameter: what it is used for, and why it has that default."""
     return Candidate(
         strategy="dropped_parameter",
         defect=DefectClass.DROPPED_PARAMETER,
-        title=f"Add the parameter {name}={value} to {callee.qualname}: {used} ({why}).",
-        changes=changes,
+        title=f"Add the parameter {name}={value} to {callee.qualname}: {use} ({why}).",
+        changes={callee.path: text},
         score=score,
         rule=rule,
         waits_because="" if rule else "the parameter's default and use are inferred",
@@ -267,7 +261,7 @@ def _candidate(
             "function": callee.qualname,
             "parameter": name,
             "default": value,
-            "sink": sink.words if sink else how,
+            "use": use,
         },
         traced=((callee.qualname, name),),
         atomic=atomic,
