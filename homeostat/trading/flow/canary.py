@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from homeostat import registry
@@ -26,6 +26,7 @@ from homeostat.store.trading import (
     Directive,
     HookFiring,
     ModelOutcome,
+    ModelRecord,
     Order,
     PolicyHead,
     Position,
@@ -131,8 +132,14 @@ def canary(
 
 
 def _before(session: Session) -> _Before:
-    # Each canary starts with the same money, so that none depends on those before it.
+    # Each canary starts with the same money and a model without a past, so that none depends on
+    # those before it: they all buy, and the side would be blocked for that after twenty.
     session.execute(delete(Book).where(Book.name == CANARY))
+    session.execute(
+        update(ModelRecord)
+        .where(ModelRecord.model == MODEL)
+        .values(recent_longs=0.0, recent_shorts=0.0, blocked_side=0)
+    )
     session.flush()
     session.expire_all()
     directive = store.latest_directive(session)
