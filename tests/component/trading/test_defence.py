@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from homeostat.clock import utcnow
 from homeostat.store import trading
 from homeostat.store.database import transaction
 from homeostat.store.trading import PAPER, Position
 from homeostat.trading.flow.exits import DEFENCE_R, defended
 from tests.component.trading.test_flow import opened, permit, run
+from tests.market_moment import MOMENT
 
 
 def wide(session: Session, at: datetime) -> list[Position]:
@@ -41,7 +41,7 @@ def under(session: Session, at: datetime, **more: Any) -> None:
 
 @pytest.mark.usefixtures("sqlite_store")
 def test_a_defensive_exit_brings_the_stop_to_half_an_r_and_never_nearer() -> None:
-    now = utcnow()
+    now = MOMENT
     with transaction() as session:
         held = wide(session, now)
         best = {one.id: one.stop for one in held}
@@ -58,7 +58,7 @@ def test_a_defensive_exit_brings_the_stop_to_half_an_r_and_never_nearer() -> Non
 
 @pytest.mark.usefixtures("sqlite_store")
 def test_a_stop_that_is_nearer_already_is_left_alone() -> None:
-    now = utcnow()
+    now = MOMENT
     with transaction() as session:
         held = wide(session, now)
         for one in held:
@@ -81,7 +81,7 @@ def test_a_stop_that_is_nearer_already_is_left_alone() -> None:
 def test_what_safety_has_got_already_holds_back_no_exit_of_a_toxic_position(
     standing: dict[str, Any],
 ) -> None:
-    now = utcnow()
+    now = MOMENT
     with transaction() as session:
         held = wide(session, now)
         for one in held:
@@ -89,13 +89,14 @@ def test_what_safety_has_got_already_holds_back_no_exit_of_a_toxic_position(
             one.costs = 0.31 * one.risk_per_unit * one.first_quantity
         for minute in range(1, 5):
             under(session, now + timedelta(minutes=minute), **standing)
-        assert trading.open_positions(session, PAPER) == []
+        # Whether others are opened in their place is the market's affair.
+        assert all(one.closed_at is not None for one in held)
         assert {one.exit_rule for one in held} == {"PIL_EXIT"}
 
 
 @pytest.mark.usefixtures("sqlite_store")
 def test_a_defensive_exit_halves_as_well_where_the_directive_says_so() -> None:
-    now = utcnow()
+    now = MOMENT
     with transaction() as session:
         held = wide(session, now)
         for minute in range(1, 4):
@@ -116,7 +117,7 @@ def test_a_defensive_exit_halves_as_well_where_the_directive_says_so() -> None:
 def test_an_emergency_closes_everything_whatever_else_is_wanted(
     directive: bool,  # noqa: FBT001  # either side
 ) -> None:
-    now = utcnow()
+    now = MOMENT
     with transaction() as session:
         held = wide(session, now)
         under(

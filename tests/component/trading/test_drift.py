@@ -9,12 +9,14 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from river.drift import ADWIN, PageHinkley
+from sqlalchemy import select
 
 from homeostat import registry
 from homeostat.clock import utcnow
 from homeostat.settings import settings
 from homeostat.store.database import transaction
-from homeostat.store.trading import ModelAlias, ModelRecord
+from homeostat.store.trading import Decision, ModelAlias, ModelRecord
+from homeostat.trading import flow
 from homeostat.trading.market import generator, port
 from homeostat.trading.market.panel import Panel
 from homeostat.trading.model_supervisor import Outcome
@@ -23,7 +25,9 @@ from homeostat.trading.models import artifacts, drift, training
 from homeostat.trading.models.agent import BASELINE
 from homeostat.trading.models.promotion import SHADOW, SHADOW_LABELS
 from homeostat.trading.signals import EwmaModel
+from tests.component.trading.test_flow import permit
 from tests.conftest import forget_settings
+from tests.market_moment import MOMENT
 
 GOOD = {
     "deflated_sharpe": 0.95,
@@ -132,6 +136,27 @@ def test_a_planted_one_sided_model_loses_that_side_only_where_it_is_enforced(
         assert session.get_one(ModelRecord, "bull").blocked_side == 1
         assert supervisor.blocked(session, "bull") == blocked
         assert supervisor.blocked(session, "fair") == 0
+
+
+@pytest.mark.parametrize(("mode", "sides"), [("ENFORCED", {1}), ("OBSERVE", set())])
+@pytest.mark.usefixtures("sqlite_store")
+def test_the_flow_opens_nothing_on_a_side_that_the_supervisor_took_from_the_model(
+    mode: str, sides: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOMEOSTAT_MODE", mode)
+    forget_settings()
+    supervisor: Any = registry.find("trading.model_supervisor")
+    with transaction() as session:
+        supervisor.observe(session, BASELINE, 800, 20, {})
+        supervisor.run(session, MOMENT)
+        permit(session, MOMENT)
+        assert flow.cycle(session, MOMENT, settings()) is not None
+        decided = session.execute(select(Decision.rule, Decision.side)).all()
+    assert {side for rule, side in decided if rule == "BIAS_BLOCKED"} == sides
+    # Without the block the same batch has longs that come further: the block is what stops them.
+    other_gates = {"NOT_IN_UNIVERSE", "BIAS_BLOCKED", "CONFIDENCE_FLOOR"}
+    further = {side for rule, side in decided if rule not in other_gates}
+    assert further == ({-1} if sides else {1, -1})
 
 
 def in_service(session: Any, panel: Panel) -> None:

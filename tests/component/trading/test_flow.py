@@ -11,7 +11,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from homeostat import registry
-from homeostat.clock import utcnow
 from homeostat.settings import settings
 from homeostat.store import controls, trading
 from homeostat.store.database import transaction
@@ -26,6 +25,7 @@ from homeostat.store.trading import (
 )
 from homeostat.trading import flow
 from homeostat.trading.market import port
+from tests.market_moment import MOMENT
 
 
 def permit(session: Session, at: datetime, **more: Any) -> None:
@@ -110,7 +110,7 @@ def test_an_unplugged_hook_has_not_fired(hook: str, kind: str) -> None:
 
 @pytest.mark.usefixtures("store")
 def test_a_permitted_cycle_journals_all_symbols_and_opens_with_resting_stops() -> None:
-    now = utcnow()
+    now = MOMENT
     with transaction() as session:
         permit(session, now)
         summary = run(session, now)
@@ -129,7 +129,7 @@ def test_a_permitted_cycle_journals_all_symbols_and_opens_with_resting_stops() -
 
 @pytest.mark.usefixtures("store")
 def test_a_repeated_tick_decides_nothing_and_orders_nothing() -> None:
-    now = utcnow()
+    now = MOMENT
     with transaction() as session:
         permit(session, now)
         run(session, now)
@@ -141,7 +141,7 @@ def test_a_repeated_tick_decides_nothing_and_orders_nothing() -> None:
 
 FORBIDDEN = [
     ({"allow_new_trades": False}, "DIRECTIVE_FORBIDS"),
-    ({"expires_at": utcnow() - timedelta(days=1)}, "DIRECTIVE_EXPIRED"),
+    ({"expires_at": MOMENT - timedelta(days=1)}, "DIRECTIVE_EXPIRED"),
     ({"policy": "NO_NEW_TRADES"}, "SAFETY_NO_NEW_TRADES"),
     ({"policy": "EMERGENCY_SHUTDOWN"}, "SAFETY_EMERGENCY_SHUTDOWN"),
 ]
@@ -165,7 +165,7 @@ def touch_all_stops(session: Session) -> None:
 @pytest.mark.usefixtures("sqlite_store")
 @pytest.mark.parametrize(("more", "rule"), FORBIDDEN)
 def test_what_forbids_entries_never_holds_back_an_exit(more: dict[str, Any], rule: str) -> None:
-    now = utcnow()
+    now = MOMENT
     later = now + timedelta(minutes=1)
     with transaction() as session:
         held = opened(session, now)
@@ -180,7 +180,7 @@ def test_what_forbids_entries_never_holds_back_an_exit(more: dict[str, Any], rul
 @pytest.mark.usefixtures("sqlite_store")
 @pytest.mark.parametrize("switch", [controls.BRAKE, controls.TRADING_PAUSED])
 def test_a_switch_blocks_entries_and_no_exit(switch: str) -> None:
-    now = utcnow()
+    now = MOMENT
     with transaction() as session:
         held = opened(session, now)
         touch_all_stops(session)
@@ -209,7 +209,7 @@ def test_a_subsystem_that_is_away_blocks_entries_by_name_and_no_exit(name: str) 
             raise ModuleNotFoundError(f"No module named {wanted!r}")
         return registry.find(wanted)
 
-    now = utcnow()
+    now = MOMENT
     later = now + timedelta(minutes=1)
     with transaction() as session:
         held = opened(session, now)
@@ -225,7 +225,7 @@ def test_a_subsystem_that_is_away_blocks_entries_by_name_and_no_exit(name: str) 
 
 @pytest.mark.usefixtures("sqlite_store")
 def test_an_empty_or_missing_universe_opens_nothing() -> None:
-    now = utcnow()
+    now = MOMENT
     with transaction() as session:
         permit(session, now)
         for snapshot in session.scalars(select(UniverseSnapshot)):
@@ -237,7 +237,7 @@ def test_an_empty_or_missing_universe_opens_nothing() -> None:
 
 @pytest.mark.usefixtures("sqlite_store")
 def test_a_stale_market_abstains_on_every_symbol_in_one_digest() -> None:
-    now = utcnow()
+    now = MOMENT
     old = port.market(settings()).panel(now - timedelta(minutes=9), flow.LOOKBACK)
     with transaction() as session:
         permit(session, now)
@@ -248,7 +248,7 @@ def test_a_stale_market_abstains_on_every_symbol_in_one_digest() -> None:
 
 @pytest.mark.usefixtures("sqlite_store")
 def test_forty_bad_series_abstain_by_type_and_the_others_are_decided() -> None:
-    now = utcnow()
+    now = MOMENT
     seen = port.market(settings()).panel(now, flow.LOOKBACK)
     close = seen.close.copy()
     close[0:10, :-20] = float("nan")
@@ -266,7 +266,7 @@ def test_forty_bad_series_abstain_by_type_and_the_others_are_decided() -> None:
 
 @pytest.mark.usefixtures("sqlite_store")
 def test_the_confidence_floor_is_the_directives() -> None:
-    now = utcnow()
+    now = MOMENT
     with transaction() as session:
         permit(session, now, min_confidence=1.01)
         summary = run(session, now)
@@ -276,7 +276,7 @@ def test_the_confidence_floor_is_the_directives() -> None:
 
 @pytest.mark.usefixtures("sqlite_store")
 def test_a_blocked_side_is_not_opened() -> None:
-    now = utcnow()
+    now = MOMENT
     with transaction() as session:
         supervisor: Any = registry.find("trading.model_supervisor")
         record = supervisor.observe(session, "ewma", 1_000, 10, {})
@@ -290,7 +290,7 @@ def test_a_blocked_side_is_not_opened() -> None:
 
 @pytest.mark.usefixtures("sqlite_store")
 def test_a_model_out_of_service_opens_nothing_and_holds_back_no_exit() -> None:
-    now = utcnow()
+    now = MOMENT
     with transaction() as session:
         held = opened(session, now)
         touch_all_stops(session)

@@ -10,7 +10,6 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from homeostat import registry
-from homeostat.clock import utcnow
 from homeostat.settings import settings
 from homeostat.store import controls, trading
 from homeostat.store.database import transaction
@@ -28,11 +27,12 @@ from homeostat.trading import flow
 from homeostat.trading.health import VENUE_BANNED
 from tasks import trade
 from tests.component.trading.test_flow import opened, permit, run, touch_all_stops
+from tests.market_moment import MOMENT
 
 
 def minute_later(session: Session) -> tuple[datetime, list[Position]]:
     """Open positions now, put their stops where the next bar must touch them."""
-    now = utcnow()
+    now = MOMENT
     held = opened(session, now)
     touch_all_stops(session)
     return now + timedelta(minutes=1), held
@@ -50,15 +50,15 @@ def far_away(held: list[Position]) -> None:
 
 
 def expire_universe(session: Session) -> None:
-    session.execute(update(UniverseSnapshot).values(expires_at=utcnow() - timedelta(days=1)))
+    session.execute(update(UniverseSnapshot).values(expires_at=MOMENT - timedelta(days=1)))
 
 
 def expire_policy(session: Session) -> None:
-    session.execute(update(SafetyPolicy).values(expires_at=utcnow() - timedelta(days=1)))
+    session.execute(update(SafetyPolicy).values(expires_at=MOMENT - timedelta(days=1)))
 
 
 def expire_directive(session: Session) -> None:
-    session.execute(update(Directive).values(expires_at=utcnow() - timedelta(days=1)))
+    session.execute(update(Directive).values(expires_at=MOMENT - timedelta(days=1)))
 
 
 @pytest.mark.usefixtures("sqlite_store")
@@ -150,7 +150,7 @@ def test_the_safety_policy_takes_positions_off_by_its_degree(
     closed: bool,  # noqa: FBT001  # a case of the table above
     tightened: bool,  # noqa: FBT001  # as above
 ) -> None:
-    now = utcnow()
+    now = MOMENT
     with transaction() as session:
         held = opened(session, now)
         for one in held:
@@ -175,7 +175,7 @@ def test_the_safety_policy_takes_positions_off_by_its_degree(
 def test_only_a_directive_in_force_reduces_the_book_and_only_once(
     in_force: bool,  # noqa: FBT001  # either side
 ) -> None:
-    now = utcnow()
+    now = MOMENT
     with transaction() as session:
         held = opened(session, now)
         for one in held:

@@ -14,7 +14,6 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from homeostat.cli import run as command_line
-from homeostat.clock import utcnow
 from homeostat.settings import settings
 from homeostat.store import controls
 from homeostat.store import trading as store
@@ -35,13 +34,14 @@ from homeostat.trading.market import port
 from homeostat.trading.portfolio_balancer import Limits
 from homeostat.trading.replay import Report, explain, replay
 from tests.component.trading.test_flow import permit, run
+from tests.market_moment import MOMENT
 
 Tamper = Callable[[Session], None]
 
 
 def traded(minutes: int = 2, **more: Any) -> list[flow.Summary]:
     """Let the flow trade for some minutes with every gate open."""
-    begin = utcnow() - timedelta(minutes=minutes)
+    begin = MOMENT - timedelta(minutes=minutes)
     found = []
     for minute in range(minutes):
         at = begin + timedelta(minutes=minute)
@@ -57,8 +57,16 @@ def traded(minutes: int = 2, **more: Any) -> list[flow.Summary]:
 
 def replayed() -> Report:
     with reading() as session:
-        now = utcnow()
+        now = MOMENT
         return replay(session, settings(), now - timedelta(hours=1), now + timedelta(hours=1))
+
+
+REPLAY = [
+    "trade",
+    "replay",
+    *("--from", (MOMENT - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S")),
+    *("--to", MOMENT.strftime("%Y-%m-%dT%H:%M:%S")),
+]
 
 
 def steps(report: Report) -> set[str]:
@@ -270,15 +278,15 @@ def test_an_older_journal_is_derived_as_far_as_it_tells() -> None:
 @pytest.mark.usefixtures("sqlite_store")
 def test_the_command_names_the_step_in_both_forms(capsys: pytest.CaptureFixture[str]) -> None:
     traded(1)
-    assert command_line(["trade", "replay", "-o", "table"]) == 0
+    assert command_line([*REPLAY, "-o", "table"]) == 0
     assert "222" in capsys.readouterr().out
     with transaction() as session:
         session.execute(update(Directive).values(min_confidence=0.999))
-    assert command_line(["trade", "replay", "-o", "json"]) == 3
+    assert command_line([*REPLAY, "-o", "json"]) == 3
     found = json.loads(capsys.readouterr().out)
     assert found["differing_at"].keys() == {"confidence"}
     assert found["changed"][0]["step"] == "directive"
-    assert command_line(["trade", "replay", "-o", "table"]) == 3
+    assert command_line([*REPLAY, "-o", "table"]) == 3
     told = " ".join(capsys.readouterr().out.split())
     assert "confidence" in told
     assert "0.999" in told

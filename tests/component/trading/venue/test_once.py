@@ -67,6 +67,8 @@ def test_a_worker_killed_between_sending_and_booking_leaves_one_fill(
     age_all()
     assert reconcile(transaction, exchange).settled >= 1
     assert loopback.fills(client_id) == 1
+    # It was looked up: the venue's own refusal of a second one is no reason to send it.
+    assert loopback.requests(ORDER) == 1
     assert position().entry == 60_006.0
     assert order("STOP").state == "RESTING"
 
