@@ -205,6 +205,13 @@ def test_a_challenger_needs_all_its_evidence(
     assert refusal({**GOOD, **more}, champion, SHADOW - timedelta(seconds=1)) != ""
 
 
+@pytest.mark.parametrize(("brier", "why"), [(0.25, ""), (0.251, "one half")])
+def test_better_than_a_poor_champion_is_not_enough(brier: float, why: str) -> None:
+    found = refusal({**GOOD, "brier": brier}, {**GOOD, "brier": 0.3}, SHADOW)
+    assert why in found
+    assert bool(found) is bool(why)
+
+
 @pytest.mark.usefixtures("store")
 def test_a_rollback_restores_the_older_artefact_byte_for_byte() -> None:
     component: Any = registry.find("trading.retraining_orchestrator")
