@@ -42,13 +42,19 @@ class Cause:
     target: str = ""
 
 
+#: The component of an incident that is about a model: this and the model's name.
+MODELS = "models."
+
+
 def cause_of(incident: Incident) -> Cause:
     """Return the incident's present opening as the cause of a remedy."""
+    of_a_model = incident.component.startswith(MODELS)
     return Cause(
         id=f"{incident.id}:{incident.openings}",
         component=incident.component,
         error_type=incident.type,
         since=incident.last_seen_at - _SEEN_LATE,
+        target=incident.component.removeprefix(MODELS) if of_a_model else "",
     )
 
 

@@ -17,7 +17,7 @@ from homeostat.kernels import infrastructure_manager
 from homeostat.kernels.trigger_mesh import Rule, RuleError, TriggerMesh, observers
 from homeostat.repair.remedy import Cause, cause_of
 from homeostat.settings import settings
-from homeostat.store import checks, database, figures, redis
+from homeostat.store import checks, controls, database, figures, redis
 from homeostat.store.embedded import EmbeddedServer
 from homeostat.store.firings import Firing
 from homeostat.store.incidents import Incident
@@ -246,6 +246,46 @@ def test_each_trigger_fires_from_its_real_producer_and_is_routed(
             healer: Any = registry.find("kernels.self_healing")
             assert healer.prospect(session, cause_of(incident)) == HEALED_BY[kind]
     assert cycle()["fired"] == []  # once is enough
+
+
+def is_on(switch: str) -> bool:
+    with database.reading() as session:
+        return controls.is_on(session, switch)
+
+
+def settings_are_read_anew() -> bool:
+    kernel: Any = registry.find("kernels.scheduler")
+    return bool(kernel.context.settings.log_level == "DEBUG")
+
+
+#: Rule → what is measured again once its playbook was carried out, by another way than its own.
+#: What a playbook does to processes is seen on running stacks, by the scenarios of the chaos.
+MENDED: dict[str, Callable[[], bool]] = {
+    "config drift": settings_are_read_anew,
+    "model integrity": lambda: is_on(controls.MODEL_DISABLED + "m"),
+    "resource pressure": lambda: is_on(controls.SAFE_PROFILE),
+}
+
+
+@pytest.mark.parametrize("rule", MENDED)
+def test_the_playbook_of_a_trigger_mends_what_the_trigger_saw(
+    mesh: TriggerMesh, rule: str, monkeypatch: Patch, tmp_path: Path
+) -> None:
+    del mesh
+    cycle()
+    produce, kind = TRIGGERS[rule]
+    planted = tmp_path / "planted"
+    planted.mkdir()
+    produce(monkeypatch, planted)
+    cycle()
+    with database.reading() as session:
+        cause = cause_of(session.scalars(select(Incident).where(Incident.type == kind)).one())
+    assert rule == "config drift" or not MENDED[rule]()
+    healer: Any = registry.find("kernels.self_healing")
+    outcome = healer.remedy(cause)
+    assert outcome.verified, outcome.escalate_reason
+    assert MENDED[rule]()
+    assert cycle()["fired"] == []
 
 
 def publish(mesh: TriggerMesh, number: int) -> None:

@@ -117,6 +117,35 @@ def test_a_part_that_fails_becomes_an_incident_its_dependants_are_degraded_the_r
         assert checks.leases(session)["kernels.other"].worked_at is not None
 
 
+KERNELS = {
+    name.removeprefix("kernels."): spec
+    for name, spec in registry.specs().items()
+    if name.startswith("kernels.")
+}
+
+
+@pytest.mark.parametrize("killed", KERNELS)
+def test_whichever_kernel_cannot_boot_its_dependants_are_degraded_and_the_rest_runs(
+    house: Callable[..., BootReport], killed: str
+) -> None:
+    """The twenty as they declare themselves: their tiers, and who needs whom."""
+    report = house(
+        *(
+            part(
+                name, tier=spec.tier, probe=broken if name == killed else well,
+                needs=tuple(need.removeprefix("kernels.") for need in spec.needs),
+            )
+            for name, spec in KERNELS.items()
+        )
+    )  # fmt: skip
+    found = rows(report)
+    assert found.pop(killed).state is State.FAILED
+    for name, row in found.items():
+        needs_it = f"kernels.{killed}" in KERNELS[name].needs
+        assert row.state is (State.DEGRADED if needs_it else State.RUNNING), name
+        assert (f"needs kernels.{killed}, which is FAILED" in row.error) is needs_it, row.error
+
+
 def test_a_boot_that_fails_while_the_store_is_away_is_an_incident_when_it_is_back(
     house: Callable[..., BootReport], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
