@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from pathlib import Path
@@ -100,7 +101,10 @@ def read(file: str) -> str:
         path = Path(file)
         if path.stat().st_size > LARGEST:
             raise UnreadableFileError(f"{file} is larger than 16 MB, so no single traceback.")
-        return path.read_bytes().decode("utf-8", "backslashreplace")
+        raw = path.read_bytes()
+        # PowerShell writes what it redirects as UTF-16, with a byte order mark.
+        utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return raw.decode("utf-16" if utf16 else "utf-8-sig", "backslashreplace")
     except OSError as error:
         raise UnreadableFileError(
             f"{file} cannot be read ({error.strerror}); give a file with a traceback or a JSON "

@@ -33,11 +33,13 @@ def failure_from(text: str, *, component: str = "", task: str | None = None) -> 
     Raises TracebackTextError or EventError.
     """
     stripped = text.lstrip("\ufeff \t\r\n")
-    if stripped.startswith("{"):
+    if stripped.startswith(("{", "[{")):
         try:
             document = json.loads(stripped)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EventError(f"The file begins like JSON and is none: {error}.") from error
+        if not isinstance(document, dict):
+            raise EventError("The JSON is a list; give one event of it.")
         return _from_document(document, component, task)
     try:
         return Failure.from_text(text, source=Source.CLI, component=component, task=task)
@@ -46,7 +48,8 @@ def failure_from(text: str, *, component: str = "", task: str | None = None) -> 
 
 
 def _from_document(document: Document, component: str, task: str | None) -> Failure:
-    document = document.get("bundle") or document
+    bundle = document.get("bundle")
+    document = bundle if isinstance(bundle, dict) else document
     failure = document.get("failure")
     about: Document = failure if isinstance(failure, dict) else document
     component = component or _text(about, "component", "transaction", "logger")
@@ -55,12 +58,12 @@ def _from_document(document: Document, component: str, task: str | None) -> Fail
     chain: tuple[Raised, ...]
     if isinstance(exception, list) and exception:
         chain = tuple(_own(link) for link in exception)
-    elif isinstance(exception, dict) and exception.get("values"):
+    elif isinstance(exception, dict) and _list(exception, "values"):
         # Sentry lists the outermost exception last and the innermost cause first.
-        chain = tuple(_sentry(link) for link in exception["values"])
+        chain = tuple(_sentry(link) for link in _list(exception, "values"))
     elif _text(document, "traceback", "stack_trace", "exc_text"):
         text = _text(document, "traceback", "stack_trace", "exc_text")
-        return Failure.from_text(text, source=Source.API, component=component, task=task)
+        return Failure.from_text(text, source=Source.CLI, component=component, task=task)
     elif _text(document, "type", "exc_type"):
         name = _text(document, "type", "exc_type").removeprefix("builtins.")
         chain = (Raised(name, _text(document, "message", "value", "exc_message")),)
@@ -84,10 +87,14 @@ def _text(document: Any, *names: str) -> str:
     return ""
 
 
+def _list(document: Any, name: str) -> list[Any]:
+    found = document.get(name) if isinstance(document, dict) else None
+    return found if isinstance(found, list) else []
+
+
 def _own(link: Any) -> Raised:
     if not isinstance(link, dict) or not _text(link, "type"):
         raise EventError
-    frames = link.get("frames") or ()
     return Raised(
         type=_text(link, "type"),
         message=_text(link, "message"),
@@ -100,7 +107,7 @@ def _own(link: Any) -> Raised:
                 context=_text(frame, "context"),
                 in_app=bool(frame.get("in_app")),
             )
-            for frame in frames
+            for frame in _list(link, "frames")
             if isinstance(frame, dict)
         ),
     )
@@ -109,14 +116,13 @@ def _own(link: Any) -> Raised:
 def _sentry(link: Any) -> Raised:
     if not isinstance(link, dict) or not _text(link, "type"):
         raise EventError
-    trace = link.get("stacktrace")
-    frames = trace.get("frames") if isinstance(trace, dict) else None
+    frames = _list(link.get("stacktrace"), "frames")
     module = _text(link, "module")
     prefix = "" if module in {"", "builtins", "__main__", "exceptions"} else f"{module}."
     return Raised(
         type=prefix + _text(link, "type"),
         message=_text(link, "value"),
-        frames=tuple(_sentry_frame(frame) for frame in frames or () if isinstance(frame, dict)),
+        frames=tuple(_sentry_frame(frame) for frame in frames if isinstance(frame, dict)),
     )
 
 

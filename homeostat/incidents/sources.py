@@ -54,6 +54,9 @@ def complete(failure: Failure) -> Completion:
             f"The keys are a text's own, and not those of the live failure: {missing}. A text "
             "knows paths and bare function names only, so modules are named by their paths.",
         )
+    seen = (one for link in chain for one in (link, *link.leaves()))
+    if not any(frame.in_app for one in seen for frame in one.frames):
+        return Completion(failure, "The text shows no frame of the application; no file was read.")
     found = replace(failure, chain=chain, target_hash=unwinding.hash_of_target(chain[0]))
     reason = (
         "Every application file of the text is here and unchanged, so the keys are those of the "

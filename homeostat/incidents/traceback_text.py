@@ -19,6 +19,10 @@ from homeostat.incidents.rendering import clean
 #: Python 3.13 colours tracebacks on a terminal (ECMA-48, select graphic rendition).
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _HEADER = re.compile(r"^\s*(?:\+ )?(?:Exception Group )?Traceback \(most recent call last\):\s*$")
+_GROUP = "Exception Group"
+_PREFIXED = re.compile(
+    r"(?P<prefix>.*?)(?:Exception Group )?Traceback \(most recent call last\):\s*$"
+)
 _FRAME = re.compile(r'^\s*File "(?P<path>[^"]*)", line (?P<line>\d+), in (?P<function>.*\S)\s*$')
 
 _REPEATED = re.compile(r"^\s*\[Previous line repeated (?P<times>\d+) more times?\]$")
@@ -56,13 +60,25 @@ def parse(text: str, app_packages: Collection[str] = ()) -> tuple[Raised, ...]:
 
     Raises TracebackTextError where the text holds none.
     """
-    blocks = _blocks(clean(_COLOURS.sub("", text)).replace("\r\n", "\n").split("\n"))
+    plain = clean(_COLOURS.sub("", text)).removeprefix("\ufeff")
+    blocks = _blocks(_without_prefix(re.split(r"\r\n|\r|\n", plain)))
     if not blocks:
         raise TracebackTextError
     paths = [path for path in _paths(blocks) if origin.is_application(path, "", app_packages)]
     outside = [path for path in paths if origin.below_library_root(path) is None]
     modules = origin.modules_below_common_root(sorted(set(outside)))
     return tuple(_raised(block, modules, app_packages) for block in blocks)
+
+
+def _without_prefix(lines: list[str]) -> list[str]:
+    """Return the lines without what stands before each, as a log or a quotation puts it there.
+
+    Told by the first line of a traceback; the drawing around exception groups is no such prefix.
+    """
+    headers = [found for line in lines if (found := _PREFIXED.match(line))]
+    if not headers or any(not found["prefix"] or _GROUP in found[0] for found in headers):
+        return lines
+    return [line.removeprefix(headers[0]["prefix"]) for line in lines]
 
 
 def _paths(blocks: list[_Block]) -> Iterator[str]:
@@ -99,11 +115,12 @@ def _blocks(lines: list[str]) -> list[_Block]:
                 found[-1].relation, block = relation, None
         elif block is not None:
             _take(block, line, lines[position + 1] if position + 1 < len(lines) else "")
-        elif not found and _is_bare(lines, position):
-            # A bare `Type: message`, as logs and results often keep nothing else.
+        elif not found and (_FRAME.match(line) or _is_bare(lines, position)):
+            # A bare `Type: message`, as logs and results often keep nothing else, or a traceback
+            # whose first line was not copied along.
             block = _Block()
             found.append(block)
-            _take(block, line, "")
+            _take(block, line, lines[position + 1] if position + 1 < len(lines) else "")
         position += 1
     return [one for one in found if one.type]
 

@@ -160,6 +160,16 @@ def test_a_signature_is_explained(said: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_is_read_in_the_encoding_of_its_mark(
+    said: Any, tmp_path: Path, encoding: str
+) -> None:
+    file = tmp_path / "trace.txt"
+    file.write_bytes(TRACEBACK.encode(encoding))
+    code, shown, _ = said("signature", "explain", str(file), "-o", "json")
+    assert (code, shown["frames"]) == (0, ["orders:ship"])
+
+
 def test_a_shown_incident_explains_itself(said: Any, tmp_path: Path) -> None:
     incident = fail()
     _, shown, _ = said("incident", "show", incident.id, "-o", "json")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from homeostat.incidents import bundle
 from homeostat.incidents.event import EventError, failure_from
 from homeostat.incidents.failure import Failure
 from homeostat.incidents.signature import signature_of
+from homeostat.incidents.traceback_text import TracebackTextError
 
 
 def caught() -> Failure:
@@ -85,3 +89,20 @@ def test_a_flat_record_is_read(record: dict[str, str]) -> None:
 def test_a_document_without_an_exception_is_refused(text: str) -> None:
     with pytest.raises(EventError):
         failure_from(text)
+
+
+_NAMES = st.sampled_from(
+    ["bundle", "failure", "exception", "values", "type", "message", "frames", "stacktrace",
+     "traceback", "component", "function", "lineno", "in_app", "value", "filename"]
+)  # fmt: skip
+_DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=5),
+    max_leaves=25,
+)
+
+
+@given(_DOCUMENTS)
+def test_a_malformed_event_is_a_failure_or_a_sentence(document: Any) -> None:
+    with suppress(EventError, TracebackTextError):
+        assert signature_of(failure_from(json.dumps(document))).group_key

@@ -180,3 +180,29 @@ def test_a_cut_off_traceback_is_read_or_refused(nested: int, plain: int) -> None
 )
 def test_whose_code_it_is(path: str, ours: bool) -> None:  # noqa: FBT001  # a parameter of the test
     assert origin.is_application(path, "") is ours
+
+
+PRINTED = (
+    "Traceback (most recent call last):\n"
+    '  File "/srv/shop/orders.py", line 10, in ship\n'
+    "    total = price / count\n"
+    "ZeroDivisionError: division by zero\n"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PRINTED.replace("\n", "\r\n"),
+        PRINTED.replace("\n", "\r"),
+        "\ufeff" + PRINTED,
+        "".join(f"    {line}" for line in PRINTED.splitlines(keepends=True)),
+        "".join(f"worker-1  | {line}" for line in PRINTED.splitlines(keepends=True)),
+        "ERROR shop: " + PRINTED,
+        PRINTED.split("\n", 1)[1],
+        f"10:00 INFO begins\n{PRINTED.replace('zero', 'one')}10:01 INFO again\n{PRINTED}",
+    ],
+    ids=["crlf", "cr", "mark", "indented", "prefixed", "labelled", "headless", "log"],
+)
+def test_a_traceback_is_found_however_it_was_copied(text: str) -> None:
+    assert parse(text) == parse(PRINTED)
