@@ -122,6 +122,23 @@ def test_both_train_on_the_recorded_bars_and_claim_nothing(name: str, state_dir:
     assert 0.24 < found["brier"] < 0.26
 
 
+@pytest.mark.parametrize(("name", "step"), [(BASELINE, HORIZON_BARS), (BOOSTED, training.STEP)])
+def test_each_fold_is_tested_a_whole_horizon_after_what_it_was_fitted_on(
+    name: str, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart: list[int] = []
+    real = validation.walk_forward
+
+    def watched(count: int, folds: int, embargo: int) -> Any:
+        for before, test in real(count, folds, embargo):
+            apart.append(step * (test.start - before.stop))
+            yield before, test
+
+    monkeypatch.setattr(validation, "walk_forward", watched)
+    training.train(noise(5), name)
+    assert set(apart) == {HORIZON_BARS}
+
+
 def test_too_few_bars_are_said_and_not_trained_on() -> None:
     with pytest.raises(ValueError, match="too few whole series"):
         training.train(noise().window(0, 300), BOOSTED)
