@@ -67,6 +67,7 @@ def fetch(name: str, folder: Path, python: Path) -> Package | None:
         archive = next(where.glob("*.tar.gz"), None)
         if archive is None or not run("tar", "xzf", str(archive), "-C", str(where)):
             return None
+        run("chmod", "-R", "a+rX", str(where))
         run(str(python), "-m", "pip", "install", "-q", f"{name}[test,tests,testing]")
     unpacked = next(path for path in where.iterdir() if path.is_dir())
     _stash_installed(folder, _top_modules(unpacked))

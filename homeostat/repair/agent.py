@@ -111,8 +111,8 @@ def _copy(
     """Copy the repository, and give the copy with what runs the command on it."""
     with tempfile.TemporaryDirectory(prefix="homeostat-fix-") as folder:
         with clock.part("copy"):
+            # Around it stands a folder that only this user may enter.
             tree = Tree.copy(repository, Path(folder) / "tree")
-        Path(folder).chmod(0o755)
         sandbox = Sandbox(repository, tree.root, find_interpreter(command, repository), limits)
         yield tree, Runner(sandbox, command, _inherited(repository))
 
@@ -143,7 +143,6 @@ def tests_behind(
         _copy(repository, command, Limits(), Clock()) as (tree, runner),
         tempfile.TemporaryDirectory(prefix="homeostat-behind-") as folder,
     ):
-        Path(folder).chmod(0o755)
         old = tree.patched(before, Path(folder) / "tree")
         interpreter = runner.sandbox.interpreter
         sandbox = Sandbox(repository, old.root, interpreter, Limits())

@@ -39,13 +39,18 @@ class Tree:
 
     @classmethod
     def copy(cls, repository: Path, destination: Path) -> Tree:
-        """Copy `repository` to the new folder `destination`."""
+        """Copy `repository` to the new folder `destination`.
+
+        Whoever can come to that folder can read the copy: the sandbox has a user of its own.
+        """
         if not repository.is_dir():
             raise RepositoryError(f"There is no folder {repository}; give a git checkout.")
         for source, inside in _files(repository):
             target = destination / inside
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
+            if not target.is_symlink():
+                target.chmod(target.stat().st_mode | 0o444)
         destination.mkdir(exist_ok=True)
         for folder, _, _ in os.walk(destination):
             Path(folder).chmod(0o755)

@@ -148,3 +148,15 @@ def test_a_renamed_parameter_with_users_of_the_new_name_waits(
 def test_a_command_of_a_missing_repository_is_one_clear_sentence(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="is no git checkout"):
         fix(tmp_path, COMMAND)
+
+
+def test_files_that_only_their_owner_may_read_are_mended_as_well(
+    make_repository: MakeRepository,
+) -> None:
+    repository = make_repository(DRIFT["renamed parameter"][0])
+    for path in repository.rglob("*.py"):
+        path.chmod(0o600)
+    (repository / "shop").chmod(0o700)
+    outcome = fix(repository, COMMAND, Options(apply=Apply.POLICY))
+    assert outcome.status is Status.APPLIED, outcome.failure
+    assert (repository / "shop/prices.py").stat().st_mode & 0o777 == 0o600
