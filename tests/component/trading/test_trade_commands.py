@@ -158,6 +158,15 @@ def test_a_backtest_reports_an_interval_and_all_exits(tmp_path: Path, capsys: Ca
     assert both[0]["exits"]["TIME_BARRIER"] > both[1]["exits"]["TIME_BARRIER"]
 
 
+def test_a_backtest_is_read_as_a_table_too(tmp_path: Path, capsys: Capture) -> None:
+    file = recorded(tmp_path / "eth.csv")
+    assert command_line(["trade", "backtest", "--data", str(file)]) == 0
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "costs_r fees 0." in told
+    assert "passed_over –" in told
+    assert "{" not in told
+
+
 def test_a_broken_file_is_one_sentence(tmp_path: Path, capsys: Capture) -> None:
     file = recorded(tmp_path / "eth.csv")
     file.write_text(file.read_text()[:-9])
