@@ -69,7 +69,8 @@ class StepRefusedError(HomeostatError):
 def find(session: Session, incident_id: str) -> Incident:
     """Return the incident as it stands now; raises UnknownIncidentError.
 
-    A prefix or the label will do where only one incident has it, as people type it.
+    As people type it, a prefix will do where only one incident has it, and a label; of several
+    incidents of one label the open one is meant, or else the newest.
     """
     found = session.get(Incident, incident_id, populate_existing=True)
     if found is None and len(incident_id) >= 4:
@@ -82,8 +83,10 @@ def find(session: Session, incident_id: str) -> Incident:
             .order_by(Incident.resolved_at.is_(None).desc(), Incident.id.desc())
             .limit(2)
         ).all()
-        if len(alike) == 1:
+        if len(alike) == 1 or (alike and alike[0].label == incident_id):
             return alike[0]
+        if alike:
+            raise UnknownIncidentError(f"Several ids begin with {incident_id!r}; give more of it.")
     if found is None:
         raise UnknownIncidentError(
             f"No incident has the id {incident_id!r}; `homeostat incident list` shows them."

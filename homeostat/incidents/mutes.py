@@ -43,9 +43,11 @@ def add(
     """Hold back announcements for `target`: an incident's id, a group key, or a component.
 
     A component ending in `.*` stands for all below it (`kernels.*`). Raises MuteRefusedError
-    where the end is missing its mark.
+    where the end is missing its mark, or the target is nothing.
     """
     begins = starts_at or utcnow()
+    if not target.strip():
+        raise MuteRefusedError("A maintenance window is of a component; name it.")
     if not begins < ends_at <= begins + LONGEST or ends_at <= utcnow():
         raise MuteRefusedError
     mute = Mute(

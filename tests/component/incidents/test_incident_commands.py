@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,8 @@ def test_a_maintenance_window_is_opened(said: Any) -> None:
         (("silence", "nothing", "--for", "1h"), 64, "No incident has the id"),
         (("silence", "nothing", "--for", "soon"), 64, "A duration is a number and a unit"),
         (("maintenance", "shop", "--for", "99d"), 65, "at most 30 days"),
+        (("maintenance", " ", "--for", "1h"), 65, "name it"),
+        (("list", "--state", "broken"), 64, "No incident can be 'broken'"),
         (("resolve", "nothing"), 64, "No incident has the id"),
         (("reopen", "nothing"), 64, "No incident has the id"),
     ],
@@ -129,6 +132,16 @@ def test_a_mistake_is_one_sentence_and_a_code(
     assert found == code
     assert sentence in err
     assert "Traceback" not in err
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_part_of_an_id_must_tell_which(said: Any) -> None:
+    first, second = fail(kind="First"), fail("other", kind="Second")
+    shared = os.path.commonprefix([first.id, second.id])
+    code, _, err = said("incident", "show", shared)
+    assert (code, "Several ids begin with" in err) == (64, True)
+    code, shown, _ = said("incident", "show", first.id[: len(shared) + 1], "-o", "json")
+    assert (code, shown["id"]) == (0, first.id)
 
 
 @pytest.mark.usefixtures("sqlite_store")
@@ -159,7 +172,6 @@ def test_a_signature_is_explained(said: Any, tmp_path: Path) -> None:
     assert shown["replay_key"] in text
 
 
-@pytest.mark.usefixtures("sqlite_store")
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_file_is_read_in_the_encoding_of_its_mark(
     said: Any, tmp_path: Path, encoding: str
@@ -170,6 +182,7 @@ def test_a_file_is_read_in_the_encoding_of_its_mark(
     assert (code, shown["frames"]) == (0, ["orders:ship"])
 
 
+@pytest.mark.usefixtures("sqlite_store")
 def test_a_shown_incident_explains_itself(said: Any, tmp_path: Path) -> None:
     incident = fail()
     _, shown, _ = said("incident", "show", incident.id, "-o", "json")
