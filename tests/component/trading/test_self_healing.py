@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,106 @@ def test_an_action_is_asked_of_the_kernel_once() -> None:
         runs[0].state = "verified"
         session.flush()
         assert component.run(session, utcnow()).observed["verified_actions"] == 1
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(("ago_s", "asked"), [(299, []), (301, ["RESTART_SUBSYSTEM"])])
+def test_the_same_action_is_asked_for_again_after_five_minutes(
+    ago_s: int, asked: list[str]
+) -> None:
+    component: Any = registry.find("trading.self_healing")
+    with transaction() as session:
+        set_lease(session, "trading.portfolio_balancer", failures=3)
+        component.run(session, utcnow())
+        for one in session.scalars(select(RemedyRun)):
+            one.started_at = utcnow() - timedelta(seconds=ago_s)
+        session.flush()
+        again = component.run(session, utcnow()).observed["actions"]
+    assert [one["action"] for one in again] == asked
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_policy_lives_for_thirty_seconds_and_longer_while_nothing_changes() -> None:
+    component: Any = registry.find("trading.self_healing")
+    with transaction() as session:
+        component.run(session, utcnow())
+        first = trading.latest_policy(session)
+        assert first
+        assert first.expires_at - first.at == timedelta(seconds=30)
+        first.expires_at -= timedelta(seconds=20)
+        session.flush()
+        component.run(session, utcnow())
+        session.expire_all()
+        newest = trading.latest_policy(session)
+        assert newest
+        assert newest.id == first.id
+        assert newest.expires_at - utcnow() > timedelta(seconds=20)
+        # Another level is another row, with its own beginning.
+        set_lease(session, "trading.portfolio_balancer", failures=3)
+        component.run(session, utcnow())
+        changed = trading.latest_policy(session)
+        assert changed
+        assert changed.id != first.id
+        assert changed.policy == "EMERGENCY_SHUTDOWN"
+
+
+GRADES = [Level.HEALTHY, Level.DEGRADED, Level.CRITICAL, Level.FAILED]
+
+
+@pytest.mark.parametrize(
+    "bounds", [health.FEED_AGES, health.CYCLE_AGES, health.WRITE_SECONDS, (150.0, 300.0, 600.0)]
+)
+def test_a_level_ends_just_above_its_bound(bounds: tuple[float, ...]) -> None:
+    for place, bound in enumerate(bounds):
+        assert health.graded(bound, bounds) is GRADES[place]
+        assert health.graded(bound + 1e-6, bounds) is GRADES[place + 1]
+    assert (health.FEED_AGES, health.CYCLE_AGES) == ((150.0, 300.0, 600.0), (180.0, 300.0))
+    assert health.WRITE_SECONDS == (0.5, 2.0)
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(("late_s", "level"), [(179, Level.HEALTHY), (182, Level.DEGRADED)])
+def test_a_model_that_has_fallen_silent_is_degraded(late_s: float, level: Level) -> None:
+    supervisor: Any = registry.find("trading.model_supervisor")
+    with transaction() as session:
+        supervisor.observe(session, "m", 1, 1, {})
+        assert read(session, "ai_model", late_s).level is level
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_an_expired_directive_is_critical_for_the_orchestrator() -> None:
+    with transaction() as session:
+        registry.find("trading.ai_hfos").run(session, utcnow())
+        set_lease(session, "trading.ai_hfos", ends_in_s=600)
+        assert read(session, "orchestrator", late_s=179).level is Level.HEALTHY
+        assert read(session, "orchestrator", late_s=181).level is Level.CRITICAL
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_an_order_of_unknown_outcome_degrades_the_connection() -> None:
+    with transaction() as session:
+        order = trading.Order(
+            client_id="o", decision_id="d", book="paper", symbol="A", kind="ENTRY", side=1,
+            quantity=1.0, reduce_only=False, state="SENT",
+        )  # fmt: skip
+        session.add(order)
+        session.flush()
+        assert read(session, "exchange_connection").level is Level.HEALTHY
+        order.state = "UNKNOWN"
+        session.flush()
+        assert read(session, "exchange_connection").level is Level.DEGRADED
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(("free_mb", "level"), [(100, Level.HEALTHY), (99, Level.DEGRADED)])
+def test_a_disk_that_is_nearly_full_is_seen_before_the_logs_stop(
+    free_mb: int, level: Level, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = shutil.disk_usage(".")
+    nearly = usual._replace(free=free_mb * 2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: nearly)
+    with transaction() as session:
+        assert read(session, "logging").level is level
 
 
 @pytest.mark.usefixtures("store")
