@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,8 @@ def test_a_mistake_is_one_sentence_and_a_code(
 @pytest.mark.usefixtures("sqlite_store")
 def test_a_part_of_an_id_must_tell_which(said: Any) -> None:
     first, second = fail(kind="First"), fail("other", kind="Second")
-    shared = os.path.commonprefix([first.id, second.id])
+    pairs = zip(first.id, second.id, strict=True)
+    shared = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     code, _, err = said("incident", "show", shared)
     assert (code, "Several ids begin with" in err) == (64, True)
     code, shown, _ = said("incident", "show", first.id[: len(shared) + 1], "-o", "json")
