@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from homeostat import registry
+from homeostat.kernels.governance import FREEZE
 from homeostat.settings import settings
 from homeostat.store import controls, trading
 from homeostat.store.database import transaction
@@ -20,6 +21,7 @@ from homeostat.store.trading import (
     HookFiring,
     Order,
     Position,
+    Reservation,
     SafetyPolicy,
     UniverseSnapshot,
 )
@@ -221,6 +223,21 @@ def test_a_subsystem_that_is_away_blocks_entries_by_name_and_no_exit(name: str) 
             assert summary.opened == 0
             assert summary.rules[AWAY[name]] > 0
             assert name in summary.away
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_what_governance_refuses_is_not_opened_and_gives_its_room_back() -> None:
+    later = MOMENT + timedelta(minutes=1)
+    with transaction() as session:
+        held = opened(session, MOMENT)
+        touch_all_stops(session)
+        permit(session, later)
+        controls.set_on(session, FREEZE, actor="test", reason="nothing acts by itself")
+        summary = run(session, later)
+        assert (summary.opened, summary.closed) == (0, len(held))
+        assert summary.rules["GOVERNANCE_REFUSED"] > 0
+        still = select(func.count()).select_from(Reservation).where(Reservation.state == "HELD")
+        assert session.scalar(still) == 0
 
 
 @pytest.mark.usefixtures("sqlite_store")
