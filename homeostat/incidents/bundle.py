@@ -24,7 +24,7 @@ from homeostat.incidents.rendering import is_code, render, text_of
 
 SCHEMA = 1
 LARGEST = 256 * 1024
-#: Frames with local variables: the innermost of the application's, and the last few of all.
+#: Frames with local variables: the application's innermost, and the last few behind them.
 FRAMES_WITH_LOCALS = 10
 FRAMES_SHOWN = 60
 LOCALS = 25
@@ -143,7 +143,9 @@ def _frames(
     live = entries if len(entries) == len(raised.frames) else []
     in_app = [number for number, frame in enumerate(raised.frames) if frame.in_app]
     last = len(raised.frames)
-    with_locals = {*in_app[-FRAMES_WITH_LOCALS:], *range(max(0, last - 3), last)}
+    # Within the application's innermost frame: what lies around it is the worker's machinery.
+    inside = in_app[-1] + 1 if in_app else 0
+    with_locals = {*in_app[-FRAMES_WITH_LOCALS:], *range(max(inside, last - 3), last)}
     shown: list[JsonValue] = []
     for number in range(last - 1, max(-1, last - 1 - FRAMES_SHOWN), -1):
         frame = raised.frames[number]

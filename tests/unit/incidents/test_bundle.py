@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import enum
+import functools
 import json
 import logging
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +203,28 @@ def test_a_huge_failure_is_small_and_quick(step: Any) -> None:
     assert time.thread_time() - began < 0.1
     assert size_of(content) <= LARGEST
     assert content["exception"]
+
+
+def test_variables_are_shown_of_the_application_and_what_it_called() -> None:
+    def parse(text: str) -> None:
+        json.loads(text)
+
+    def around() -> None:
+        # Python's own code calls the application's, as a worker does.
+        list(functools.reduce(lambda _, text: parse(text), ["{"], None) or ())
+
+    with ThreadPoolExecutor(1) as pool:
+        found = failing(pool.submit(around).result)
+    content: Any = capture(found)
+    shown = [
+        (frame["module"].split(".", 1)[0], "locals" in frame)
+        for frame in content["exception"][0]["frames"]
+    ]
+    outside = [told for module, told in shown if module == "concurrent"]
+    inside = [told for module, told in shown if module == "json"]
+    assert (set(outside), inside) == ({False}, [True] * len(inside))
+    assert all(told for module, told in shown if module == "tests")
+    assert inside
 
 
 def test_a_long_chain_says_how_many_it_leaves_out() -> None:
