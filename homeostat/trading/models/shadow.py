@@ -12,7 +12,7 @@ from homeostat.store.trading import ModelArtifact
 from homeostat.trading.market.panel import Floats, Panel
 from homeostat.trading.models import artifacts
 from homeostat.trading.models.agent import Agent
-from homeostat.trading.models.features import HORIZON_BARS, INPUT_BARS
+from homeostat.trading.models.features import HORIZON_BARS
 from homeostat.trading.models.promotion import NAIVE_BRIER, SHADOW
 
 #: Bars between two moments at which the challenger is asked.
@@ -21,11 +21,6 @@ STEP = 15
 ERRORS = 1.645
 #: A shadow is judged on at most this many bars, however late the judge comes.
 BARS = 720
-
-
-def bars_for(minutes: int) -> int:
-    """Return how many bars a panel needs for a shadow that began that many minutes ago."""
-    return minutes + INPUT_BARS
 
 
 def watch(

@@ -176,22 +176,13 @@ class UniverseOs(Component):
         session.flush()
         return snapshot
 
-    def entry_rules(self, session: Session, symbols: Sequence[str], at: datetime) -> list[str]:
-        """Return, for each symbol, the rule that keeps an entry out, or an empty text.
-
-        The brake comes first.
-        """
-        if controls.is_on(session, controls.BRAKE):
-            return ["BRAKE"] * len(symbols)
-        return self.admit(store.in_force(session).universe, symbols, at)
-
     def admit(
         self, universe: UniverseHead | None, symbols: Sequence[str], at: datetime
     ) -> list[str]:
-        """Return the same for a universe that was read already.
+        """Return, for each symbol, the rule that keeps an entry out, or an empty text.
 
-        Without a fresh universe nothing enters. Only ENFORCED filters: OBSERVE and ADVISORY
-        publish what they would do, and let pass.
+        The brake was asked before. Without a fresh universe nothing enters. Only ENFORCED
+        filters: OBSERVE and ADVISORY publish what they would do, and let pass.
         """
         if universe is None:
             return ["UNIVERSE_MISSING"] * len(symbols)

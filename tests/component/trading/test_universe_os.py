@@ -17,6 +17,7 @@ from homeostat.store import controls, trading
 from homeostat.store.database import transaction
 from homeostat.testing import check_contract
 from homeostat.trading import universe_os
+from homeostat.trading.flow.ground import Ground
 from homeostat.trading.market import port
 from homeostat.trading.market.injectors import FaultKind, MarketFault
 from homeostat.trading.market.panel import Instrument, Panel
@@ -189,7 +190,8 @@ def test_a_blacklisted_symbol_never_comes_in() -> None:
 
 def rules(session: Session, late_s: float = 0.0) -> list[str]:
     at = utcnow() + timedelta(seconds=late_s)
-    return list(component().entry_rules(session, ["C0USDT", "C1USDT"], at))
+    universe = trading.in_force(session).universe
+    return list(component().admit(universe, ["C0USDT", "C1USDT"], at))
 
 
 @pytest.mark.usefixtures("sqlite_store")
@@ -205,8 +207,11 @@ def test_entries_fail_closed_and_the_brake_comes_first() -> None:
         assert 55 < (newest.expires_at - newest.at).total_seconds() <= 120
         assert rules(session, late_s=121) == ["UNIVERSE_EXPIRED"] * 2
         controls.set_on(session, controls.BRAKE, actor="test", reason="a drill")
-        assert rules(session, late_s=121) == ["BRAKE"] * 2
+        # With a universe that has run out, and nothing else in force, the brake is what is told.
+        late = utcnow() + timedelta(seconds=121)
+        assert Ground.read(session, late).entry_rule() == "BRAKE"
         controls.lift(session, controls.BRAKE)
+        assert Ground.read(session, late).entry_rule() == "SAFETY_POLICY_MISSING"
         publish(session, panel)
         publish(session, panel)
         assert rules(session) == ["UNIVERSE_EMPTY"] * 2
