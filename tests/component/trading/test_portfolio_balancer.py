@@ -208,6 +208,7 @@ def test_shrinking_keeps_variances_and_makes_noise_smaller() -> None:
 
 SUBMITTER = """
 import random, sys
+from types import SimpleNamespace
 from homeostat import registry
 from homeostat.store.database import transaction
 from homeostat.trading.portfolio_balancer import Candidate
@@ -217,7 +218,15 @@ for n in range(125):
     wish = Candidate(f"{me}.{n}", f"S{draw.randrange(40)}", draw.choice((1, -1)),
                      draw.uniform(1, 250), draw.uniform(10, 3500), draw.randrange(9))
     with transaction() as session:
-        balancer.reserve(session, "paper", [wish])
+        (verdict,) = balancer.reserve(session, "paper", [wish])
+    if not verdict.code:
+        # A winner is added to, within the risk of its first entry or a little above.
+        position = SimpleNamespace(book="paper", decision_id=wish.decision_id)
+        more, risk = draw.uniform(10, 2000), wish.risk * draw.uniform(0.5, 1.5)
+        with transaction() as session:
+            growth = balancer.add(session, position, risk, more)
+            if draw.random() < 0.3:
+                balancer.withdraw(session, wish.decision_id, growth)
     if n % 5 == 4:
         with transaction() as session:
             balancer.release(session, f"{me}.{n - 4}")
