@@ -29,6 +29,8 @@ _KEY_OWNERS = frozenset(
     {"api", "private", "secret", "access", "signing", "encryption", "master", "shared", "session",
      "account", "storage", "deploy", "ssh", "gpg", "rsa", "aes", "client", "service", "license"}
 )  # fmt: skip
+#: With one of these, tokens are a language model's, and counted.
+_AMOUNTS = frozenset({"count", "limit", "max", "min", "per", "total", "used", "budget"})
 _ENDINGS = ("password", "passwd", "passphrase", "secret", "token", "apikey", "credentials")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
@@ -45,6 +47,8 @@ _QUOTED = r"[bru]{0,2}\"(?:[^\"\\]|\\.)*(?:\"|\Z)|[bru]{0,2}'(?:[^'\\]|\\.)*(?:'
 def is_secret_name(name: str) -> bool:
     """Tell whether a variable, key, header or parameter of that name holds a secret."""
     words = [word.lower() for word in _WORDS.findall(name[:200])]
+    if not _AMOUNTS.isdisjoint(words):
+        words = [word for word in words if word != "tokens"]
     if not _PARTS.isdisjoint(words) or "".join(words) in _PARTS:
         return True
     if any(word.endswith(_ENDINGS) for word in words):

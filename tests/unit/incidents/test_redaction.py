@@ -81,7 +81,7 @@ def test_a_secret_name_is_known(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name", ["key", "group_key", "replay_key", "signature", "author", "passed", "number", "monkey",
-             "tokenizer_path", "session", "natural_key", "compass", "pinned"]
+             "max_tokens", "llm_tokens_per_day", "tokenizer_path", "session", "natural_key", "compass", "pinned"]
 )  # fmt: skip
 def test_a_harmless_name_stays(name: str) -> None:
     assert not is_secret_name(name)
