@@ -37,8 +37,13 @@ class Search:
         return next((tried for found in self._candidates() if (tried := self._try(found))), None)
 
     def _candidates(self) -> Iterator[Candidate]:
-        known = self._known()
-        if known is not None:
+        """Yield a fix that has stood, what the strategies find, what was only proposed, the rest.
+
+        What was only proposed goes after its like from a strategy, which says by what evidence it
+        may go in.
+        """
+        known, has_stood = self._known()
+        if known is not None and has_stood:
             yield known
         # Their syntax trees take a fifth of a second to import, which a known fix does not need.
         from homeostat.repair import strategies
@@ -52,15 +57,20 @@ class Search:
             if number >= self._most or self._clock.seconds > self._budget_s:
                 break
             yield candidate
+        if known is not None and not has_stood:
+            yield known
         for candidate in strategies.last_resort(self._case):
             if patch_digest(dict(candidate.changes)) not in failed:
                 yield candidate
 
-    def _known(self) -> Candidate | None:
+    def _known(self) -> tuple[Candidate | None, bool]:
+        """Return the known fix, and whether it was put to use and has stood."""
         if self._knowledge is None:
-            return None
+            return None, False
+        key = self._keys.replay_key
         with self._clock.part("knowledge"):
-            return self._knowledge.candidate(self._keys.replay_key, self._case.tree)
+            found = self._knowledge.candidate(key, self._case.tree)
+            return found, self._knowledge.successes(key) > 0
 
     def _failed(self) -> set[str]:
         """Return the patches that were taken back or rejected: they are not found again."""

@@ -35,7 +35,7 @@ def alone(interpreter: Interpreter) -> list[str]:
 def set_up_of(words: Sequence[str]) -> list[str]:
     """Return the options of a pytest command that every other run of the tests needs as well."""
     found: list[str] = []
-    for word, follows in zip(words, [*words[1:], ""], strict=True):
+    for word, follows in zip(words, [*words[1:], ""], strict=False):
         if word in _SET_UP:
             found += [word, follows]
         elif _SET_UP_WHOLE.match(word):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -54,7 +54,8 @@ class Runner:
     @property
     def is_pytest(self) -> bool:
         """Whether the command runs pytest."""
-        return any(Path(word).name in {"pytest", "py.test"} for word in shlex.split(self.command))
+        words = re.split(r"[\s'\"();&|]+", self.command)
+        return any(Path(word).name in {"pytest", "py.test"} for word in words)
 
     def _env(self, *, outcome_only: bool) -> dict[str, str]:
         """Return the variables of a run."""

@@ -6,11 +6,13 @@ Nothing of the target is executed to find out: the interpreter is asked with `-I
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,9 +22,6 @@ _ASK = (
     "list(sys.version_info[:2]), list(sys.builtin_module_names), "
     "list(getattr(sys, 'stdlib_module_names', []))]))"
 )
-
-#: What stands between the programs of one line.
-_SHELL = frozenset({"&&", "||", ";", "|"})
 
 
 @dataclass(frozen=True)
@@ -100,25 +99,32 @@ def _path_files(sites: list[Path]) -> list[Path]:
 def find_interpreter(command: str, cwd: Path) -> Interpreter:
     """Return the Python that `command` (a shell-like line) runs with.
 
-    The first program that is an interpreter or a script with a Python shebang decides, on a line
-    of the shell whichever of its programs is; this process's own interpreter is the fall-back, also
-    where the named one has no pytest although the command asks for it.
+    The first word that names an interpreter, or a script with a Python shebang, decides, whatever
+    goes before it (`cd tests &&`, `timeout 60`); this process's own interpreter is the fall-back,
+    also where the named one has no pytest although the command asks for it.
     """
     own = inspect_interpreter(Path(sys.executable))
-    words = shlex.split(command)
-    several = not _SHELL.isdisjoint(words)
-    for word in words:
-        if word == "env" or ("=" in word and "/" not in word.split("=", 1)[0]):
-            continue
+    for word in _words(command):
         found = _interpreter_of(word, cwd)
-        if found is None and several:
-            continue
         if found is None:
-            break
+            continue
         if "pytest" in command and not found.has_module("pytest") and own.has_module("pytest"):
             return own
         return found
     return own
+
+
+def _words(command: str) -> Iterator[str]:
+    """Yield the words of a line, and of the lines that it hands to a shell."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    before = ""
+    for word in lexer:
+        if before == "-c":
+            with contextlib.suppress(ValueError):
+                yield from shlex.split(word)
+        yield word
+        before = word
 
 
 def _interpreter_of(word: str, cwd: Path) -> Interpreter | None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ _TOOLS = Path(__file__).parent / "inside"
 _LAUNCHER = "launcher.py"
 #: The variable that names the folder of the recorder, for a shell line that sets PYTHONPATH.
 TOOLS_PATH = "HOMEOSTAT_TOOLS_PATH"
+_SHELLS = frozenset({"sh", "bash", "dash", "zsh"})
 
 
 @dataclass(frozen=True)
@@ -265,17 +267,12 @@ def shell_words(command: str, interpreter: Interpreter) -> tuple[list[str], dict
 
     Its interpreter is written out in full; a line with shell operators goes to `/bin/sh`.
     """
-    import shlex
-
+    words = shlex.split(command)
+    if len(words) == 3 and Path(words[0]).name in _SHELLS and words[1] == "-c":
+        return [words[0], "-c", _beside_ours(words[2])], {}
     unquoted = re.sub(r"'[^']*'", "''", command)
     if re.search(r"[$`]", unquoted) or re.search(r"[|&;<>]", re.sub(r'"[^"]*"', '""', unquoted)):
-        # A path that the line sets must not hide our own tools.
-        return [
-            "/bin/sh",
-            "-c",
-            re.sub(r"\bPYTHONPATH=", f"PYTHONPATH=${TOOLS_PATH}:", command),
-        ], {}
-    words = shlex.split(command)
+        return ["/bin/sh", "-c", _beside_ours(command)], {}
     env = {}
     if words[:1] == ["env"] and "=" in "".join(words[1:2]):
         # What it would set is set for the run, beside our own and not in place of it.
@@ -290,6 +287,11 @@ def shell_words(command: str, interpreter: Interpreter) -> tuple[list[str], dict
     if not words:
         raise SandboxError("The command is empty; give the command that fails.")
     return words, env
+
+
+def _beside_ours(line: str) -> str:
+    """Return a shell's line whose PYTHONPATH does not hide our own tools."""
+    return re.sub(r"\bPYTHONPATH=", f"PYTHONPATH=${TOOLS_PATH}:", line)
 
 
 __all__ = ["Run", "Sandbox", "SandboxError", "shell_words"]

@@ -81,6 +81,15 @@ def test_with_apply_it_is_committed_and_the_second_time_known(
     assert door.knowledge.is_file()
 
 
+def test_what_was_looked_at_first_is_applied_by_the_same_evidence(
+    door: Door, make_repository: MakeRepository
+) -> None:
+    repository = make_repository(EVIDENT)
+    seen = [json.loads(door(repository, *words, "-o", "json")[1]) for words in ((), ("--apply",))]
+    assert [one["status"] for one in seen] == ["proposed", "applied"]
+    assert seen[0]["verdict"] == seen[1]["verdict"]
+
+
 def test_where_nothing_is_found_it_ends_with_3(door: Door, make_repository: MakeRepository) -> None:
     code, out, _ = door(make_repository(WRONG), "-o", "json")
     assert (code, json.loads(out)["fix"]) == (3, None)
@@ -153,6 +162,25 @@ def test_tests_that_would_run_in_processes_of_their_own_are_seen_as_well(
         code, out, err = door(repository, "-o", "json", command=command)
         assert code == 0, err
         assert "+import math" in json.loads(out)["fix"]["diff"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cd tests; PYTHONPATH=.. {python} -m pytest -q test_total.py",
+        "bash -c 'cd tests && PYTHONPATH=.. {python} -m pytest -q test_total.py'",
+        "timeout 60 {python} -m pytest -x tests",
+    ],
+)
+def test_an_interpreter_is_found_behind_what_starts_it(
+    door: Door, make_repository: MakeRepository, line: str
+) -> None:
+    test = "import shop\n\n\ndef test_total():\n    assert shop.total([1]) == 1\n"
+    repository = make_repository({**EVIDENT, "tests/test_total.py": test, "conftest.py": ""})
+    code, out, err = door(repository, "-o", "json", command=line.format(python=sys.executable))
+    assert code == 0, err
+    steps = [step["name"] for step in json.loads(out)["fix"]["proof"]["steps"]]
+    assert "suite" in steps, "it is known for a run of pytest"
 
 
 def test_a_folder_that_is_no_repository_is_one_clear_sentence(door: Door, tmp_path: Path) -> None:

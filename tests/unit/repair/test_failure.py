@@ -25,6 +25,7 @@ def test_a_run_that_could_not_begin_is_named_with_its_complaint() -> None:
 @pytest.mark.parametrize(
     ("given", "kept"),
     [
+        ("", ""),
         ("-x tests/test_a.py::test_b -k 'not slow'", ""),
         ("-p no:randomly -x tests -o addopts= -W error", "-p no:randomly -o addopts= -W error"),
         ("-c other.ini --import-mode=importlib a.py", "-c other.ini --import-mode=importlib"),
