@@ -40,7 +40,9 @@ from celery import Celery
 from homeostat.integrations.celery import attach
 from prices import total
 
-app = Celery("till", broker=os.environ["TILL_BROKER"], backend=os.environ["TILL_BROKER"])
+#: Elsewhere it can be imported as well: by a test, or by who makes its call again.
+BROKER = os.environ.get("TILL_BROKER", "memory://")
+app = Celery("till", broker=BROKER, backend=BROKER.replace("memory://", "cache+memory://"))
 app.conf.task_default_queue = "till"
 attach(app)
 
@@ -62,13 +64,14 @@ BROKEN = PRICES.replace("import math\n\n", "")
 TEST = "from prices import total\n\n\ndef test_total():\n    assert total([1, 2.005]) == 3.0\n"
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """A checkout with a worker's code, a test, and the defect."""
-    made = tmp_path / "till"
+def checkout(folder: Path, *, tested: bool) -> Path:
+    """Make a checkout with a worker's code and the defect; with a test or without."""
+    made = folder / "till"
     made.mkdir()
-    write(made, {"till.py": APP, "prices.py": BROKEN, "tests/test_prices.py": TEST,
-                 "conftest.py": "", ".gitignore": "__pycache__/\n"})  # fmt: skip
+    write(made, {"till.py": APP, "prices.py": BROKEN, "conftest.py": "",
+                 ".gitignore": "__pycache__/\n"})  # fmt: skip
+    if tested:
+        write(made, {"tests/test_prices.py": TEST})
     git(made, "init", "-q")
     git(made, "add", "-A")
     git(made, "commit", "-q", "-m", "A till")
@@ -132,23 +135,29 @@ def mended(stack: RunningStack, client: Celery, pid: int, number: int) -> dict[s
     return repair
 
 
-def test_a_failing_task_is_mended_and_the_users_worker_runs_the_new_code(
-    repository: Path, tmp_path: Path
-) -> None:
-    own = Settings(state_dir=tmp_path / "broker")
+@contextmanager
+def stack_and_client(repository: Path, folder: Path) -> Iterator[tuple[RunningStack, Celery, str]]:
+    """A stack that may mend the repository, and a broker of the user's own with its client."""
+    own = Settings(state_dir=folder / "broker")
     client = Celery("client", broker=own.broker, backend=own.broker)
     client.conf.task_default_queue = "till"
     with (
         EmbeddedServer(own),
-        running(tmp_path / "var", HOMEOSTAT_REPOSITORY=str(repository)) as stack,
+        running(folder / "var", HOMEOSTAT_REPOSITORY=str(repository)) as stack,
     ):
-        with worker(repository, stack, own.broker, tmp_path / "worker.log") as pid:
+        yield stack, client, own.broker
+        client.close()
+
+
+def test_a_failing_task_is_mended_and_the_users_worker_runs_the_new_code(tmp_path: Path) -> None:
+    repository = checkout(tmp_path, tested=True)
+    with stack_and_client(repository, tmp_path) as (stack, client, broker):
+        with worker(repository, stack, broker, tmp_path / "worker.log") as pid:
             first = mended(stack, client, pid, 1)
         write(repository, {"prices.py": BROKEN})
         git(repository, "commit", "-q", "-am", "A careless merge")
-        with worker(repository, stack, own.broker, tmp_path / "again.log") as pid:
+        with worker(repository, stack, broker, tmp_path / "again.log") as pid:
             again = mended(stack, client, pid, 2)
-        client.close()
         assert (first["outcome"]["from_knowledge"], again["outcome"]["from_knowledge"]) == (
             False,
             True,
@@ -158,3 +167,12 @@ def test_a_failing_task_is_mended_and_the_users_worker_runs_the_new_code(
         story = stack.run("fix", "show", again["id"])
         for told in ("import math", "Proof", "fix.applied", "fix.verified", "verifying"):
             assert told in story.stdout
+
+
+def test_a_task_that_no_test_names_is_mended_by_its_own_call(tmp_path: Path) -> None:
+    repository = checkout(tmp_path, tested=False)
+    with stack_and_client(repository, tmp_path) as (stack, client, broker):
+        with worker(repository, stack, broker, tmp_path / "worker.log") as pid:
+            repair = mended(stack, client, pid, 1)
+        assert repair["command"].endswith("-c 'from till import receipt; receipt([1, 2.5])'")
+        assert stack.incidents("NameError")[0]["state"] == "resolved"
