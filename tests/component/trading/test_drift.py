@@ -22,7 +22,7 @@ from homeostat.trading.market.panel import Panel
 from homeostat.trading.model_supervisor import Outcome
 from homeostat.trading.model_supervisor.served import count_features
 from homeostat.trading.models import artifacts, drift, training
-from homeostat.trading.models.agent import BASELINE
+from homeostat.trading.models.agent import BASELINE, BOOSTED, ENSEMBLE
 from homeostat.trading.models.promotion import SHADOW, SHADOW_LABELS
 from homeostat.trading.signals import EwmaModel
 from tests.component.trading.test_flow import permit
@@ -119,6 +119,26 @@ def test_drift_is_against_the_model_in_service_and_answered_by_training() -> Non
         supervisor.run(session, utcnow())
         assert record.drift["found_at"] is None
         assert record.health != "CRITICAL"
+
+
+@pytest.mark.usefixtures("store")
+def test_a_member_of_the_ensemble_answers_for_what_the_ensemble_said() -> None:
+    supervisor: Any = registry.find("trading.model_supervisor")
+    orchestrator: Any = registry.find("trading.retraining_orchestrator")
+    with transaction() as session:
+        champion = orchestrator.file(session, BASELINE, EwmaModel().content(), GOOD)
+        champion.trained_at = utcnow() - SHADOW
+        assert orchestrator.consider(session, champion) == ""
+        learn(supervisor, session, ENSEMBLE, [1.0] * 49)
+        assert "NEW_SAMPLES" not in orchestrator.review(session, BASELINE).triggers
+        learn(supervisor, session, ENSEMBLE, [1.0], first=49)
+        assert "NEW_SAMPLES" in orchestrator.review(session, BASELINE).triggers
+        # Whoever is not in service has said none of it.
+        assert orchestrator.standing(session, BOOSTED).new_samples == 0
+        # What was there at the last training has been learnt from.
+        champion.trained_at = utcnow()
+        session.flush()
+        assert orchestrator.standing(session, BASELINE).new_samples == 0
 
 
 @pytest.mark.parametrize(("mode", "blocked"), [("ENFORCED", 1), ("OBSERVE", 0)])

@@ -319,6 +319,20 @@ def test_an_untrained_model_is_asked_for_once_a_tick_and_then_waits_in_the_shado
         assert kept[2] in {"SHADOW", "REFUSED"}
 
 
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(
+    ("reasons", "priority"),
+    [(["HEALTH_CRITICAL", "DRIFT"], 9), (["HEALTH_DEGRADED"], 3), (["AGE"], 3)],
+)
+def test_a_model_in_critical_health_is_trained_before_all_others(
+    reasons: list[str], priority: int
+) -> None:
+    component: Any = registry.find("trading.retraining_orchestrator")
+    with transaction() as session:
+        assert component.ask(session, BASELINE, utcnow(), reasons)
+        assert session.scalars(select(Job.priority)).all() == [priority]
+
+
 HEAVY = ("scipy", "lightgbm", "pandas", "matplotlib", "torch")
 TICK = """
 import subprocess
