@@ -44,6 +44,8 @@ class Touched:
     hit_take_profit: float
     hit_stop_loss: float
     neither: float
+    #: Candle files that could not be read; `trade backtest` says why.
+    passed_over: int
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return the row for the command line."""
@@ -55,10 +57,10 @@ def touched(data: Path, confidence: float = 0.75) -> list[Touched]:
 
     Raises MarketDataError where no series has 182 bars without a gap.
     """
-    series = candles.read_path(data).series
+    recording = candles.read_path(data)
     found = []
     for policy in Policy:
-        parts = [part for one in series for part in _of_series(one, policy, confidence)]
+        parts = [part for one in recording.series for part in _of_series(one, policy, confidence)]
         if not parts:
             raise MarketDataError(
                 f"{data} holds no stretch of {BEFORE + HORIZON_BARS} bars; name a longer recording."
@@ -75,6 +77,7 @@ def touched(data: Path, confidence: float = 0.75) -> list[Touched]:
                 float((rows[2] == 1).mean()),
                 float((rows[2] == -1).mean()),
                 float((rows[2] == 0).mean()),
+                len(recording.passed_over),
             )
         )
     return found

@@ -60,7 +60,8 @@ def recorded(data: Path, state_dir: Path) -> Market:
     Each series begins at the strip's first column, whatever day it was recorded on; one that is
     shorter than the longest is repeated.
     """
-    series = candles.read_path(data).series
+    recording = candles.read_path(data)
+    series = recording.series
     grids = [_minutes(one) for one in series]
     length = max(len(grid.times) for grid in grids)
     columns = {
@@ -73,6 +74,8 @@ def recorded(data: Path, state_dir: Path) -> Market:
     listed = tuple(Instrument(symbol, base=symbol) for symbol in symbols)
     times = BAR_S * np.arange(length, dtype=np.int64)
     source = f"recorded: {len(symbols)} series from {data}, replayed"
+    if recording.passed_over:
+        source += f"; {len(recording.passed_over)} files passed over"
     return Market(source, listed, Panel(symbols, times, **columns), state_dir)
 
 

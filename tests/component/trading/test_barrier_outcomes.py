@@ -39,6 +39,12 @@ def test_a_quiet_market_touches_nothing(tmp_path: Path) -> None:
     assert [one.neither for one in touched(recording(tmp_path, 0.0))] == [1.0, 1.0]
 
 
+def test_a_file_that_cannot_be_read_is_counted(tmp_path: Path) -> None:
+    recording(tmp_path, 0.001)
+    (tmp_path / "words.csv").write_text("none", encoding="utf-8")
+    assert [one.passed_over for one in touched(tmp_path)] == [1, 1]
+
+
 def test_no_entry_spans_a_gap(tmp_path: Path) -> None:
     whole = touched(recording(tmp_path, 0.001))[0].entries
     assert 0 < touched(recording(tmp_path, 0.001, gap=30))[0].entries < whole / 2

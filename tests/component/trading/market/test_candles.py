@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from homeostat.errors import MarketDataError
-from homeostat.trading.market import candles
+from homeostat.trading.market import candles, port
 
 RECORDED = Path(__file__).parents[5] / "shared" / "data" / "market"
 HEADER = "timestamp,open,high,low,close,volume"
@@ -155,3 +155,10 @@ def test_all_recorded_days_are_read() -> None:
     found = candles.read_path(RECORDED / "lean").series
     assert len(found) == 9
     assert all(np.diff(one.times).min() >= 60 for one in found)
+
+
+def test_files_that_are_passed_over_stand_in_the_name_of_the_market(tmp_path: Path) -> None:
+    write_csv(tmp_path / "good.csv")
+    assert "passed over" not in port.recorded(tmp_path, tmp_path).source
+    write_csv(tmp_path / "bad.csv", header="day,words")
+    assert port.recorded(tmp_path, tmp_path).source.endswith("replayed; 1 files passed over")
