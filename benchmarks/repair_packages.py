@@ -15,7 +15,7 @@ from homeostat.repair.tree import Tree
 
 #: What the tests of pure packages commonly import; a missing one only costs cases.
 _TEST_TOOLS = ("pytest", "hypothesis", "pretend", "freezegun", "pytest-mock", "pytest-subtests",
-               "pytest-asyncio", "pytest-benchmark", "pytest-timeout",
+               "pytest-asyncio", "pytest-benchmark", "pytest-timeout", "pytest-cov", "pytest-xdist",
                "attrs", "pytz", "trio", "tomli_w", "flit_core",
                "setuptools", "sortedcontainers", "typing_extensions", "markupsafe")  # fmt: skip
 #: The plugin of asyncio warns where its scope is not set, and many a package makes that an error.
