@@ -13,7 +13,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from homeostat import registry
-from homeostat.clock import utcnow
 from homeostat.settings import settings
 from homeostat.store import trading
 from homeostat.store.database import transaction
@@ -28,6 +27,7 @@ from homeostat.trading.portfolio_balancer import Candidate, Limits, Moves
 from homeostat.trading.profit_amplification import Move, Proposal
 from tests.component.trading.test_flow import opened, permit
 from tests.component.trading.test_portfolio_balancer import wish
+from tests.market_moment import MOMENT
 
 #: What the position itself holds: 1,000 of 10,000 at a risk of 100.
 OWN = wish(0, side=1, notional=1_000.0, risk=100.0)
@@ -162,7 +162,7 @@ def test_an_add_that_is_not_filled_leaves_the_reservation_as_it_was(
     governance: Any,
     added: bool,  # noqa: FBT001  # a case of the table above
 ) -> None:
-    now = utcnow()
+    now = MOMENT
     with transaction() as session:
         position = opened(session, now)[0]
         floor = floor_of(session, now, governance=governance)
@@ -179,7 +179,7 @@ def test_an_add_that_is_not_filled_leaves_the_reservation_as_it_was(
 
 @pytest.mark.usefixtures("sqlite_store")
 def test_a_refused_add_is_asked_for_once_and_not_with_every_bar() -> None:
-    now = utcnow()
+    now = MOMENT
     with transaction() as session:
         position = opened(session, now)[0]
         floor = floor_of(session, now)
@@ -196,7 +196,7 @@ def test_an_add_obeys_the_directive_in_force_as_an_entry_does(
     most: int,
     added: bool,  # noqa: FBT001  # either side
 ) -> None:
-    now = utcnow()
+    now = MOMENT
     with transaction() as session:
         position = opened(session, now)[0]
         permit(session, now, max_positions=most)

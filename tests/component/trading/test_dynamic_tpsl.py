@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from homeostat import registry
-from homeostat.clock import utcnow
 from homeostat.settings import settings
 from homeostat.store.database import transaction
 from homeostat.testing import check_contract
@@ -22,6 +21,7 @@ from homeostat.trading.dynamic_tpsl import (
     volatility_scaled_arrays,
 )
 from homeostat.trading.market import port
+from tests.market_moment import MOMENT
 
 COUNT = 100_000
 
@@ -105,7 +105,7 @@ def test_a_nan_confidence_is_refused() -> None:
 
 
 def test_222_symbols_are_done_in_one_call_and_follow_their_volatility() -> None:
-    now = utcnow()
+    now = MOMENT
     panel = port.market(settings()).panel(now, 130)
     volatility = dynamic_tpsl.expected_volatility(panel)
     found = volatility_scaled_arrays(np.full(222, 0.7), volatility)
