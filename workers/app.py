@@ -11,6 +11,8 @@ from pathlib import Path
 
 from celery import Celery
 from celery.signals import (
+    after_setup_logger,
+    after_setup_task_logger,
     beat_init,
     worker_init,
     worker_process_init,
@@ -20,7 +22,7 @@ from celery.signals import (
 
 import homeostat.dispatch
 from homeostat.clock import utcnow
-from homeostat.incidents import loglines, surroundings
+from homeostat.incidents import loglines, redacted_log, surroundings
 from homeostat.incidents.digest import Digest
 from homeostat.repair import pickup
 from homeostat.settings import settings
@@ -85,6 +87,12 @@ def _die_with_the_main(**_kwargs: object) -> None:
 
 
 _digest = Digest()
+
+
+@after_setup_logger.connect
+@after_setup_task_logger.connect
+def _write_no_secret_into_the_log(logger: logging.Logger, **_kwargs: object) -> None:
+    redacted_log.guard(logger)
 
 
 @worker_process_init.connect

@@ -23,7 +23,7 @@ from celery.utils.nodenames import host_format
 from redis import RedisError
 
 from homeostat.errors import HomeostatError
-from homeostat.incidents import spool
+from homeostat.incidents import redacted_log, spool
 from homeostat.incidents.failure import Failure, Source
 from homeostat.settings import Settings, settings
 from homeostat.store.redis import client
@@ -234,6 +234,7 @@ def keep_watch(observer: Observer) -> None:
 def main() -> None:
     """Watch until the supervisor closes the stream."""
     logging.basicConfig(level=settings().log_level, stream=sys.stderr)
+    redacted_log.guard()
     observer = Observer(settings())
     for work in (watch_events, keep_watch):
         threading.Thread(target=work, args=(observer,), daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 import threading
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from homeostat import registry
 from homeostat.api.app import create_app
 from homeostat.errors import HomeostatError
+from homeostat.incidents import redacted_log
 from homeostat.settings import settings
 from homeostat.store import database
 from homeostat.supervision import api_access
@@ -50,6 +52,7 @@ def serve(*, while_stdin_is_open: bool = False) -> None:
         timeout_graceful_shutdown=_GOODBYE_S,
         server_header=False,
     )
+    redacted_log.guard(logging.getLogger("uvicorn"))
     server = uvicorn.Server(config)
     if while_stdin_is_open:
         threading.Thread(target=_end_with_stdin, args=(server,), daemon=True).start()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
+from typing import Any
 
+from homeostat import registry
 from homeostat.component import ComponentSpec, Thresholds, Wing
+from homeostat.store import database
 from tasks.checks import register
 from workers.app import app
 
@@ -24,6 +28,17 @@ register(
         thresholds=Thresholds(fail_after=3),
     ),
 )
+
+
+@app.task(name="stress.indiscreet")  # type: ignore[untyped-decorator]  # Celery publishes no types
+def indiscreet(secret: str) -> None:
+    """Open a secret, and fail with its value in the message, in a local and in the log."""
+    manager: Any = registry.find("kernels.secret_manager")
+    with database.transaction() as session:
+        value = manager.retrieve(session, secret, actor="stress.indiscreet")
+    wrapped = {"token": value, "url": f"https://venue.example/orders?key={value}"}
+    logging.getLogger(__name__).error("The venue refused %s", value)
+    raise ConnectionError(f"{wrapped['url']} said no to {value}")
 
 
 @app.task(name="stress.hungry")  # type: ignore[untyped-decorator]  # Celery publishes no types

@@ -7,12 +7,14 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import Celery
-from sqlalchemy import select
+from sqlalchemy import select, text
 
-from homeostat.incidents import spool
+from homeostat import registry
+from homeostat.incidents import spool, views
 from homeostat.incidents.lifecycle import State
 from homeostat.settings import settings
 from homeostat.store import database
@@ -75,6 +77,27 @@ def test_a_component_s_incident_opens_at_its_threshold(sender: CeleryDispatcher)
         states.append((incident.state, incident.openings))
     assert states == [(State.PENDING, 0), (State.PENDING, 0), (State.OPEN, 1)]
     assert incident.component == "plugins.valve"
+
+
+def test_a_bundle_raised_where_a_secret_was_opened_holds_it_nowhere(
+    sender: CeleryDispatcher,
+) -> None:
+    value = f"made-up-{secrets.token_hex(12)}"
+    manager: Any = registry.find("kernels.secret_manager")
+    with database.transaction() as session:
+        manager.store(session, "venue", value, actor="test")
+    sender.send("stress.indiscreet", {"secret": "venue"}, queue="chaos")
+    (incident,) = wait_until(incidents, "the failure is an incident", 60)
+    with database.reading() as session:
+        bundles = session.execute(text("SELECT * FROM incident_bundles")).all()
+        told = json.dumps(views.incident(session, incident.id), default=str)
+    assert "said no to" in told, "the failure itself is told"
+    assert bundles
+    assert value not in told + repr(bundles)
+    database.engine().dispose()
+    for path in settings().state_dir.parent.rglob("*"):
+        if path.is_file() and not path.is_socket():
+            assert value.encode() not in path.read_bytes(), path
 
 
 def test_a_child_that_the_kernel_kills_for_memory_is_an_incident_that_names_its_task(
