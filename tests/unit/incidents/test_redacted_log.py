@@ -26,6 +26,10 @@ def log(written: io.StringIO) -> logging.Logger:
     return logger
 
 
+def refuse(value: str) -> None:
+    raise ConnectionError(f"https://venue.example/?key={value}")
+
+
 def test_a_line_and_its_traceback_hold_no_protected_value(
     log: logging.Logger, written: io.StringIO
 ) -> None:
@@ -33,7 +37,7 @@ def test_a_line_and_its_traceback_hold_no_protected_value(
     protect(value)
     log.error("The venue refused %s", value)
     try:
-        raise ConnectionError(f"https://venue.example/?key={value}")
+        refuse(value)
     except ConnectionError:
         log.exception("The order was not sent")
     assert value not in written.getvalue()
@@ -46,8 +50,13 @@ def test_an_ordinary_line_stays_as_it_is(log: logging.Logger, written: io.String
     assert written.getvalue() == "Task checks.kernels.message_bus succeeded in 0.02 s\n"
 
 
+class Hostile:
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
 def test_a_line_that_cannot_be_written_is_withheld(
     log: logging.Logger, written: io.StringIO
 ) -> None:
-    log.info("%s and %s", "one")
+    log.info("%s", Hostile())
     assert written.getvalue() == f"{redacted_log.WITHHELD}\n"
