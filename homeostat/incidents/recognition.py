@@ -206,7 +206,7 @@ def reopen_by_hand(session: Session, incident_id: str, *, actor: str, reason: st
         return False
     now = utcnow()
     suppression.look_for_parent(session, incident)
-    _ask_for_analysis(session, incident)
+    ask_for_analysis(session, incident)
     notices.announce_opening(session, incident, now)
     session.flush()
     return True
@@ -282,14 +282,14 @@ def _open(session: Session, incident: Incident, case: Case, now: datetime) -> No
         Bundle(incident_id=incident.id, opening=incident.openings, captured_at=now, content=content)
     )
     if incident.flapping_since is None:
-        _ask_for_analysis(session, incident)
+        ask_for_analysis(session, incident)
     notices.announce_opening(session, incident, now)
     suppression.adopt_children(session, incident)
     session.flush()
 
 
-def _ask_for_analysis(session: Session, incident: Incident) -> None:
-    """Write the one analysis job of this opening."""
+def ask_for_analysis(session: Session, incident: Incident) -> None:
+    """Write the one analysis job of this opening; asking again writes none."""
     jobs.enqueue(
         session,
         ANALYSE,

@@ -19,13 +19,13 @@ from homeostat.clock import utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
 from homeostat.incidents.failure import Severity
 from homeostat.incidents.lifecycle import State
-from homeostat.incidents.recognition import ANALYSE, QUEUE
+from homeostat.incidents.recognition import ANALYSE, ask_for_analysis
 from homeostat.kernels.agentic_spine import following
 from homeostat.kernels.agentic_spine.drill import drilled
 from homeostat.kernels.agentic_spine.following import ACTOR
 from homeostat.repair import analysis
 from homeostat.repair.remedy import Cause, cause_of
-from homeostat.store import jobs, plans
+from homeostat.store import plans
 from homeostat.store.incidents import Incident
 from homeostat.store.jobs import Job
 from homeostat.store.plans import IncidentPlan, PlanState, Route
@@ -167,15 +167,7 @@ class AgenticSpine(Component):
         if plan.route == Route.PERSON:
             following.hand_over(session, plan, plan.reason)
             return
-        # Recognition asks for the same job under the same key, so one of the two is written.
-        jobs.enqueue(
-            session,
-            ANALYSE,
-            {"incident_id": incident.id},
-            queue=QUEUE,
-            priority=Severity(incident.severity).priority,
-            natural_key=f"{ANALYSE}:{incident.id}:{incident.openings}",
-        )
+        ask_for_analysis(session, incident)
 
     def follow_up(self, session: Session, now: datetime) -> tuple[int, int]:
         """End the plans whose incident is over, and hand over what took too long.
