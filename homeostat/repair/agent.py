@@ -95,8 +95,9 @@ def _beside(
     """Start beside the reproduction what a replay will need, or the very replay of a known fix."""
     # A guess may be a model's patch, which is run in isolation only.
     isolated = runner.sandbox.isolation is Isolation.BUBBLEWRAP
-    worth_it = isolated and os.getloadavg()[0] < CROWDED * (os.cpu_count() or 1)
-    knowledge = options.knowledge if worth_it else None
+    # Pytest alone has a sandbox that is ready; other commands gain by a second processor's share.
+    crowded = runner.is_pytest and os.getloadavg()[0] >= CROWDED * (os.cpu_count() or 1)
+    knowledge = options.knowledge if isolated and not crowded else None
     known = knowledge.expected(repository, command, tree) if knowledge else None
     if known is None:
         return runner.prepared()

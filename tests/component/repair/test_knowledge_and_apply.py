@@ -108,11 +108,17 @@ def test_a_known_fix_whose_replay_takes_long_is_replayed_beside_the_reproduction
 
 
 @needs_sandbox
-def test_on_a_crowded_machine_it_is_replayed_after_it(
+def test_on_a_crowded_machine_pytest_is_replayed_after_it_in_the_sandbox_that_is_ready(
     once_mended: tuple[Path, Options], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    repository, options = once_mended
+    test = "from shop import total\n\n\ndef test_it():\n    assert total([2], discount=0.5) == 1\n"
+    write(repository, {"test_shop.py": test})
+    command = f"{sys.executable} -m pytest -x test_shop.py"
+    assert fix(repository, command, options).status is Status.APPLIED
+    git(repository, "revert", "--no-edit", "HEAD")
     monkeypatch.setattr("homeostat.repair.agent.CROWDED", 0.0)
-    again = fix(once_mended[0], COMMAND, once_mended[1])
+    again = fix(repository, command, options)
     assert (again.status, again.from_knowledge) == (Status.APPLIED, True)
     assert not was_under_way(again)
 
