@@ -384,6 +384,20 @@ def test_decisions_of_a_lightgbm_champion_are_derived_anew_while_its_artefact_is
 
 
 @pytest.mark.usefixtures("sqlite_store")
+def test_only_challengers_are_considered_and_never_what_was_retired_or_refused() -> None:
+    component: Any = registry.find("trading.retraining_orchestrator")
+    with transaction() as session:
+        for window in (4, 8):
+            content = EwmaModel(window, 40, 1e-6).content()
+            assert kept(session, content, BASELINE, GOOD | WATCHED)[1] == ""
+        poor, _ = kept(session, b"{}", BASELINE, GOOD | WATCHED | {"deflated_sharpe": 0.1})
+        before = session.get_one(trading.ModelAlias, BASELINE).artifact_id
+        assert component.run(session, utcnow()).observed["considered"] == {}
+        assert session.get_one(trading.ModelAlias, BASELINE).artifact_id == before
+        assert poor.state == artifacts.REFUSED
+
+
+@pytest.mark.usefixtures("sqlite_store")
 def test_a_challenger_that_cannot_be_read_is_refused_after_its_shadow() -> None:
     component: Any = registry.find("trading.retraining_orchestrator")
     with transaction() as session:
