@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import enum
-import functools
 import json
 import logging
 import sys
@@ -206,25 +205,23 @@ def test_a_huge_failure_is_small_and_quick(step: Any) -> None:
 
 
 def test_variables_are_shown_of_the_application_and_what_it_called() -> None:
-    def parse(text: str) -> None:
-        json.loads(text)
+    def called() -> None:
+        json.loads("{")
 
-    def around() -> None:
+    def raised() -> None:
+        raise LookupError("no shelf")
+
+    def shown(step: Callable[[], None]) -> list[tuple[str, bool]]:
         # Python's own code calls the application's, as a worker does.
-        list(functools.reduce(lambda _, text: parse(text), ["{"], None) or ())
+        with ThreadPoolExecutor(1) as pool:
+            content: Any = capture(failing(pool.submit(step).result))
+        frames = content["exception"][0]["frames"]
+        return [(frame["module"].split(".", 1)[0], "locals" in frame) for frame in frames]
 
-    with ThreadPoolExecutor(1) as pool:
-        found = failing(pool.submit(around).result)
-    content: Any = capture(found)
-    shown = [
-        (frame["module"].split(".", 1)[0], "locals" in frame)
-        for frame in content["exception"][0]["frames"]
-    ]
-    outside = [told for module, told in shown if module == "concurrent"]
-    inside = [told for module, told in shown if module == "json"]
-    assert (set(outside), inside) == ({False}, [True] * len(inside))
-    assert all(told for module, told in shown if module == "tests")
-    assert inside
+    assert {told for module, told in shown(raised) if module == "concurrent"} == {False}
+    assert [told for module, told in shown(called) if module == "json"] == [True] * 3
+    for step in (called, raised):
+        assert all(told for module, told in shown(step) if module == "tests")
 
 
 def test_a_long_chain_says_how_many_it_leaves_out() -> None:

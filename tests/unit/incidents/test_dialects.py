@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from homeostat.incidents import dialects
 from homeostat.incidents.failure import Failure
 from homeostat.incidents.signature import Signature, signature_of
 from tests.unit.incidents import reworded
@@ -173,6 +174,20 @@ def test_an_assert_over_several_lines_has_the_same_keys(tmp_path: Path) -> None:
         for found in others:
             assert found[way][0] == found[way][-1] == live, way
     assert first["wide"][0][1] != first["other"][0][1]
+
+
+@pytest.mark.parametrize(("number", "begins"), [(1, 1), (2, 2), (3, 3), (5, 3), (7, 7)])
+def test_only_a_line_within_an_assert_is_told_by_its_beginning(number: int, begins: int) -> None:
+    lines = [
+        "    assert count",
+        "    raise AssertionError(count)",
+        "    assert (",
+        "        count",
+        "        == 4",
+        "    )",
+        "    raise AssertionError(count)",
+    ]
+    assert dialects.assert_line(lines, number) == begins
 
 
 def _recursive(turns: int) -> None:
