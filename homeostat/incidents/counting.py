@@ -8,25 +8,17 @@ twice gives it a key of its own, a sighting; the database decides who was first.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
 from homeostat.incidents.failure import Failure
 from homeostat.store.incidents import Incident, OccurrenceCount, Sighting
+from homeostat.store.rows import insert_into
 
 #: Width of a fresh occurrence count, in seconds; `homeostat.incidents.retention` rolls them up.
 FRESH_S = 60
-
-
-def insert_into(session: Session, model: type) -> Any:
-    """Return the dialect's INSERT, the one that knows ON CONFLICT."""
-    postgresql = session.get_bind().dialect.name == "postgresql"
-    return postgresql_insert(model) if postgresql else sqlite_insert(model)
 
 
 def sighted(session: Session, key: str) -> Incident | None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from homeostat.clock import new_id
@@ -18,6 +16,7 @@ from homeostat.incidents import mutes
 from homeostat.settings import settings
 from homeostat.store import jobs
 from homeostat.store.incidents import Incident, Notice
+from homeostat.store.rows import insert_into
 
 #: The task that sends one notice, and its queue.
 TASK = "incidents.notify"
@@ -39,10 +38,9 @@ def write(
 
     Without a receiver in the settings the row alone remains: it is what would have been said.
     """
-    insert = postgresql_insert if session.get_bind().dialect.name == "postgresql" else sqlite_insert
     notice_id = new_id()
     statement = (
-        insert(Notice)
+        insert_into(session, Notice)
         .values(
             id=notice_id,
             natural_key=natural_key,

@@ -28,6 +28,7 @@ from homeostat.incidents.redaction import redactor
 from homeostat.incidents.signature import Signature, signature_of
 from homeostat.store import jobs
 from homeostat.store.incidents import Bundle, Incident
+from homeostat.store.rows import insert_into
 
 #: The task that analyses an opened incident, and its queue.
 ANALYSE = "fix_analysis.analyse"
@@ -221,7 +222,7 @@ def _opened(session: Session, case: Case) -> Incident:
     # The keys are of what was seen; what is kept for people holds no secret.
     cleaner = bundle.cleaner_of(failure)
     statement = (
-        counting.insert_into(session, Incident)
+        insert_into(session, Incident)
         .values(
             id=incident_id,
             group_key=signature.group_key,

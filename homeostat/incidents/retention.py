@@ -12,12 +12,11 @@ from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
 from homeostat.store.incidents import Bundle, Incident, Mute, Notice, OccurrenceCount, Sighting
+from homeostat.store.rows import insert_into
 
 HOUR_S, DAY_S = 3_600, 86_400
 #: Slices of this width become slices of that width when they are this old.
@@ -100,8 +99,7 @@ def _add(
     narrows: Sequence[OccurrenceCount],
 ) -> None:
     """Add slices to the wider one that they lie in, which is made where there is none."""
-    postgresql = session.get_bind().dialect.name == "postgresql"
-    insert = (postgresql_insert if postgresql else sqlite_insert)(OccurrenceCount).values(
+    insert = insert_into(session, OccurrenceCount).values(
         incident_id=incident_id,
         component=component,
         width_s=width_s,

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import psutil
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from homeostat.clock import new_id, utcnow
 from homeostat.store.incidents import Incident
 from homeostat.store.repair import Repair
+from homeostat.store.rows import insert_into
 
 #: How long a holder on another host is believed in: the hard limit of an analysis, and a minute.
 LEASE = timedelta(minutes=11)
@@ -39,10 +38,9 @@ def take(session: Session, incident: Incident, repository: Path, command: str) -
     None where another process that may still live holds it. Two that ask at once are told one
     after the other: by SQLite's write lock, by PostgreSQL's row lock.
     """
-    insert = postgresql_insert if session.get_bind().dialect.name == "postgresql" else sqlite_insert
     seen = incident.replay_key if incident.basis.get("target_hash") else ""
     session.execute(
-        insert(Repair)
+        insert_into(session, Repair)
         .values(
             id=new_id(),
             claim=claim_of(incident),

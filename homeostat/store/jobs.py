@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 from sqlalchemy import Index, String, func, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from homeostat.clock import new_id, utcnow
 from homeostat.store.base import JSON, Base, UtcDateTime
+from homeostat.store.rows import insert_into
 
 #: The first wait before a job is sent again; it doubles with each send up to the longest.
 RESEND_FIRST = timedelta(seconds=5)
@@ -97,10 +96,9 @@ def enqueue(
     what is wanted later (`due_at`).
     """
     job_id = new_id()
-    insert = postgresql_insert if session.get_bind().dialect.name == "postgresql" else sqlite_insert
     now = utcnow()
     statement = (
-        insert(Job)
+        insert_into(session, Job)
         .values(
             id=job_id,
             natural_key=natural_key or job_id,

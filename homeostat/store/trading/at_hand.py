@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from sqlalchemy import Update, bindparam, select, update
 from sqlalchemy.orm import Session
-from sqlalchemy.orm.util import identity_key
 
+from homeostat.store.rows import read_anew
 from homeostat.store.trading.book import Position
 
 _TABLE: Any = Position.__table__
@@ -72,9 +72,7 @@ def put_back(session: Session, positions: Iterable[Position]) -> None:
             names = MARKED if _MARKED_SET.issuperset(changed) else tuple(changed)
             row = {"key": one.id} | {name: getattr(one, name) for name in names}
             groups.setdefault(names, []).append(row)
-            mapped = session.identity_map.get(identity_key(Position, one.id))
-            if mapped is not None:
-                session.expire(mapped)
+            read_anew(session, Position, one.id)
     connection = session.connection()
     for names, rows in groups.items():
         connection.execute(_change_of(names), rows)

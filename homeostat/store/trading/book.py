@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Index, String, bindparam, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from homeostat.clock import new_id, utcnow
 from homeostat.store.base import Base, UtcDateTime
+from homeostat.store.rows import insert_into
 
 #: The books that are kept: trades of the workload, and those of the canary that proves the flow.
 PAPER = "paper"
@@ -175,8 +174,7 @@ def book_of(session: Session, name: str, *, lock: bool = False) -> Book:
     book = session.scalar(statement, {"book": name})
     if book is not None:
         return book
-    postgresql = session.get_bind().dialect.name == "postgresql"
-    insert = (postgresql_insert if postgresql else sqlite_insert)(Book).values(
+    insert = insert_into(session, Book).values(
         name=name, equity=FIRST_EQUITY, peak_equity=FIRST_EQUITY, version=0, drawdown_level="NORMAL"
     )
     # Two processes may find no row; only one of them makes it.

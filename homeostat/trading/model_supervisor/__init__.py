@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import JsonValue
@@ -18,27 +17,18 @@ from homeostat.clock import new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
 from homeostat.settings import Mode
 from homeostat.store import trading as store
-from homeostat.store.trading import ModelOutcome, ModelRecord
+from homeostat.store.trading import ModelRecord
 from homeostat.trading.market import port
-from homeostat.trading.model_supervisor import hour
+from homeostat.trading.model_supervisor import hour, labels
 from homeostat.trading.model_supervisor.judging import judge
+from homeostat.trading.model_supervisor.labels import Outcome
 from homeostat.trading.model_supervisor.rules import FORGET, blocked_side
 from homeostat.trading.model_supervisor.served import count_features
 from homeostat.trading.models import drift, features
 
+__all__ = ["ModelSupervisor", "Outcome"]
+
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A signal's delayed label."""
-
-    decision_id: str
-    model: str
-    symbol: str
-    side: int
-    confidence: float
-    r: float
 
 
 _RECORDS = ModelRecord.__table__.c
@@ -105,17 +95,11 @@ class ModelSupervisor(Component):
 
     def learn(self, session: Session, outcome: Outcome) -> bool:
         """Take in a delayed label, once; False where it is known already."""
-        if session.get(ModelOutcome, outcome.decision_id) is not None:
+        if not labels.keep(session, outcome):
             return False
-        won = outcome.r > 0
-        session.add(ModelOutcome(**vars(outcome), won=won, at=utcnow()))
-        record = self._record(session, outcome.model)
-        record.outcomes += 1
-        record.wins += won
-        record.sum_r += outcome.r
-        record.gross_profit += max(outcome.r, 0.0)
-        record.gross_loss += max(-outcome.r, 0.0)
-        session.flush()
+        if not labels.count(session, outcome):
+            self._record(session, outcome.model)
+            labels.count(session, outcome)
         return True
 
     def judge(self, session: Session, record: ModelRecord) -> None:

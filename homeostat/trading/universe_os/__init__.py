@@ -22,6 +22,7 @@ from homeostat.store import trading as store
 from homeostat.store.trading import UniverseHead, UniverseMember, UniverseSnapshot
 from homeostat.trading.market import port
 from homeostat.trading.market.panel import BAR_S, Instrument, Panel
+from homeostat.trading.universe_os import results
 from homeostat.trading.universe_os.filters import (
     LIMITS,
     Filtered,
@@ -198,19 +199,9 @@ class UniverseOs(Component):
         """Pass symbols through the rules of the ordinary profile, without keeping the result."""
         return filter_symbols(listed, panel, LIMITS[Profile.AGGRESSIVE])
 
-    def record_result(self, session: Session, symbol: str, r: float) -> UniverseMember:
+    def record_result(self, session: Session, symbol: str, r: float) -> None:
         """Add one closed trade's result to the symbol's, and set its tier anew."""
-        member = session.get(UniverseMember, symbol)
-        if member is None:
-            member = UniverseMember(symbol=symbol, inside=False, streak=0)
-            member.trades, member.wins, member.sum_r = 0, 0, 0.0
-            session.add(member)
-        member.trades += 1
-        member.wins += r > 0
-        member.sum_r += r
-        member.tier = tier_of(member.trades, member.wins, member.sum_r)
-        session.flush()
-        return member
+        results.record(session, symbol, r)
 
 
 def _move(member: UniverseMember, passed: bool) -> None:  # noqa: FBT001  # the filter's verdict
