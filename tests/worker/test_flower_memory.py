@@ -71,6 +71,13 @@ def test_its_memory_stays_once_its_table_is_full(flower: psutil.Process) -> None
     app = Celery("flower-test", set_as_current=False)
     app.config_from_object(celery_settings(settings()))
 
+    def heard() -> bool:
+        live(app, 1)
+        return succeeded() > 0
+
+    # It answers before it listens, and what is told meanwhile is lost.
+    wait_until(heard, "Flower hears of a task", 60)
+
     def memory_after(tasks: int) -> float:
         while (seen := succeeded()) < tasks:
             live(app, BATCH)
