@@ -70,7 +70,9 @@ def test_what_a_server_s_client_reads_is_taken(
 ) -> None:
     monkeypatch.setenv(f"HOMEOSTAT_{variable}", value)
 
-    load_settings()
+    found = getattr(load_settings(), variable.lower())
+
+    assert str(found).lower() == value.lower()
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
