@@ -101,10 +101,11 @@ def _four(outcome: RepairOutcome, *, right: bool) -> str:
 
 
 def _visible(package: Package, node: str) -> dict[str, str | None]:
-    """Hide every test file but the failing one and what it imports; the rest is support."""
+    """Hide every test file but the failing one, and what it and the support files import."""
     files = {item.split("::")[0] for item in package.good.collected}
     index = Index(package.tree)
-    shown, waiting = set(), [node.split("::", maxsplit=1)[0]]
+    support = [path for path in package.tree.python_files if is_test(path) and path not in files]
+    shown, waiting = set(), [node.split("::", maxsplit=1)[0], *support]
     while waiting:
         path = waiting.pop()
         parsed = None if path in shown else index.parsed(path)

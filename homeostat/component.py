@@ -70,7 +70,8 @@ class ComponentSpec(BaseModel):
 
     `interval_s` is for plugins only: the cadence of what ships stands in `beat_schedule.py`.
     `needs` are full names (`kernels.message_bus`); only those may be asked for with `need`.
-    `rate_limit` is Celery's notation (`10/s`), per worker process.
+    `rate_limit` is Celery's notation (`10/s`), per worker process. `remedies` says by which remedy
+    of its own `heal` answers a failure: a pattern of exception types → the remedy's name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,6 +86,7 @@ class ComponentSpec(BaseModel):
     retries: RetryPolicy = RetryPolicy()
     rate_limit: str | None = Field(None, pattern=r"^\d+/[smh]$")
     thresholds: Thresholds = Thresholds()
+    remedies: dict[str, str] = Field(default_factory=dict)
 
     @property
     def full_name(self) -> str:
@@ -156,7 +158,11 @@ class Component(ABC):
         """Do one cycle of work for the tick that was due at `due_at`."""
 
     def heal(self, session: Session, remedy: str) -> Evidence:
-        """Carry out a named remedy and prove its post-condition; raises NoRemedyError."""
+        """Carry out a remedy of its own and prove its post-condition; raises NoRemedyError.
+
+        Called by `kernels.self_healing` where a failure fits one of `spec.remedies`, before any
+        playbook that ships; the probe has to pass afterwards.
+        """
         del session
         raise NoRemedyError(f"{self.spec.full_name} has no remedy named {remedy!r}.")
 

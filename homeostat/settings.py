@@ -41,6 +41,14 @@ class Mode(StrEnum):
     ENFORCED = "ENFORCED"
 
 
+class UniverseProfile(StrEnum):
+    """How careful the filters of the universe are."""
+
+    SAFE = "SAFE"
+    AGGRESSIVE = "AGGRESSIVE"
+    EXPERIMENTAL = "EXPERIMENTAL"
+
+
 class VenueName(StrEnum):
     """Where orders go: our own book, the loopback server, or the real exchange."""
 
@@ -63,6 +71,9 @@ class Settings(BaseSettings):
     market_data: Path | None = Field(None, description="Recorded candles; empty: the generator.")
     market_seed: int = Field(20251123, description="Seed of the market generator.")
     market_live: bool = Field(False, description="Prices polled from the venue instead of either.")
+    universe_profile: UniverseProfile = Field(
+        UniverseProfile.AGGRESSIVE, description="How careful the universe's filters are."
+    )
     venue: VenueName = Field(VenueName.PAPER, description="Where orders go.")
     venue_url: str = Field("", description="Address of the loopback venue.")
     venue_key: SecretStr = Field(SecretStr(""), description="API key of the venue: secret://NAME.")

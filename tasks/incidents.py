@@ -22,12 +22,15 @@ def notify(
 ) -> None:
     """Send one notice: claimed in one transaction, sent in none, marked in another.
 
-    One that was not accepted leaves its job open, so that the sweeper sends it again.
+    One that was not accepted leaves its job open, so that the sweeper sends it again; so does one
+    that another worker has claimed, because that worker may have died.
     """
     with transaction() as session:
         if job_id is not None and jobs.start(session, job_id) is None:
             return
         outgoing = delivery.claim(session, notice_id)
+        if outgoing is None and not delivery.is_sent(session, notice_id):
+            return
     if outgoing is not None:
         try:
             delivery.send(outgoing)

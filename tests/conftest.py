@@ -69,11 +69,13 @@ def migrated_postgresql() -> Iterator[str]:
     """A PostgreSQL database that the real migrations made, once, as the tests' template."""
     if not postgresql_answers():
         pytest.skip("PostgreSQL does not answer on 127.0.0.1:5432")
-    with _postgresql_database() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOMEOSTAT_DATABASE_URL", f"{POSTGRESQL}/{name}")
-        forget_settings()
-        database.migrate()
-        database.engine().dispose()
+    with _postgresql_database() as name:
+        # Left before the tests begin: a stack that a module starts would read the variable too.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HOMEOSTAT_DATABASE_URL", f"{POSTGRESQL}/{name}")
+            forget_settings()
+            database.migrate()
+            database.engine().dispose()
         forget_settings()
         yield name
 

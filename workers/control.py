@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 import homeostat.dispatch
 from homeostat.errors import BrokerUnavailableError
 from homeostat.settings import Settings, settings
-from workers import dispatch, queues
+from workers import queues
 from workers.config import celery_settings
 from workers.depths import depths
 from workers.dispatch import CeleryDispatcher
@@ -44,12 +44,6 @@ def install_dispatcher() -> CeleryDispatcher:
     dispatcher = CeleryDispatcher(client_app())
     homeostat.dispatch.install(dispatcher)
     return dispatcher
-
-
-def send_jobs(job_ids: Iterable[str]) -> None:
-    """Send the messages of job rows from a process that is no worker."""
-    if ids := tuple(job_ids):
-        dispatch.send_jobs(CeleryDispatcher(client_app()), ids)
 
 
 def require_broker() -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 from pydantic import JsonValue
+from sqlalchemy.orm import Session
 
 from homeostat.clock import new_id
 from homeostat.errors import BrokerUnavailableError
+from homeostat.incidents.failure import Failure, Severity, Source
+from homeostat.incidents.recognition import report
 from homeostat.settings import settings
 from homeostat.store import jobs
 from homeostat.store.database import reading, transaction
-from homeostat.store.jobs import Job
+from homeostat.store.jobs import MOST_SENDS, Job, JobState
 from workers import queues, signing
 from workers.depths import waiting
 
@@ -72,11 +76,17 @@ def send_jobs(dispatcher: CeleryDispatcher, job_ids: Iterable[str]) -> int:
     sends what is left. Stops at the first failure for the same reason.
     """
     sent = 0
-    for job_id in job_ids:
+    waiting_ids = deque(job_ids)
+    while waiting_ids:
         with transaction() as session:
-            job = session.get(Job, job_id)
-            if job is None or not jobs.mark_sent(session, job):
-                continue
+            job = session.get(Job, waiting_ids.popleft())
+            state = jobs.mark_sent(session, job) if job else None
+            if job and state is JobState.QUARANTINED:
+                _report_given_up(session, job)
+        # What is done about a job that is given up goes with the others.
+        waiting_ids.extend(session.info.get("jobs_to_send", ()))
+        if job is None or state is not JobState.SENT:
+            continue
         try:
             send_job(dispatcher, job)
         except BrokerUnavailableError:
@@ -85,6 +95,15 @@ def send_jobs(dispatcher: CeleryDispatcher, job_ids: Iterable[str]) -> int:
             break
         sent += 1
     return sent
+
+
+def _report_given_up(session: Session, job: Job) -> None:
+    """Make an incident of a job that is given up: nobody would hear of its row."""
+    words = f"A job of {job.task} was given up: it was sent {MOST_SENDS} times and never ended."
+    failure = Failure.without_frames(
+        "JobGivenUpError", words, source=Source.WORKER, component="workers.main", task=job.task
+    )
+    report(session, failure, severity=Severity.HIGH, sighting=f"given-up:{job.id}")
 
 
 def sweep(dispatcher: CeleryDispatcher, *, limit: int = 500) -> int:

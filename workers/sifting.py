@@ -11,6 +11,8 @@ from typing import Any
 from kombu.transport import redis as kombu_redis
 from redis import StrictRedis
 
+from homeostat.dispatch import QUEUES
+from homeostat.settings import settings
 from homeostat.supervision import poison
 
 
@@ -25,7 +27,9 @@ class _SiftingClient(StrictRedis):
         key, raw = answer
         queue = _text(key)
         # Replies to remote control are popped as well, and are no tasks.
-        why = poison.defect_of(raw) if queue in poison.QUEUES else ""
+        # A control run (recovery off) shows what a worker dies of otherwise.
+        sifted = queue in QUEUES and settings().recovery
+        why = poison.defect_of(raw) if sifted else ""
         if not why:
             return answer
         # Imported here, because whoever only sends has no need of the store.

@@ -25,6 +25,8 @@ class DiskSpace(Component):
         interval_s=30,
         timeout_s=10,
         rate_limit="10/m",
+        # What only it can put right: tried before any playbook that ships.
+        remedies={"OSError": "clear_scratch"},
     )
 
     def probe(self, session: Session) -> Evidence:
@@ -53,3 +55,16 @@ class DiskSpace(Component):
         if free < LOWEST_FREE_RATIO:
             raise OSError(f"The disk of the state folder is nearly full: {free:.1%} free.")
         return CycleResult(work=1, observed={"free_ratio": round(free, 4)})
+
+    def heal(self, session: Session, remedy: str) -> Evidence:
+        """Empty the scratch folder beside the state; the probe has to pass afterwards."""
+        if remedy != "clear_scratch":
+            return super().heal(session, remedy)
+        scratch = self.context.settings.state_dir / "scratch"
+        files = sum(path.is_file() for path in scratch.rglob("*"))
+        shutil.rmtree(scratch, ignore_errors=True)
+        return Evidence(
+            claim="the scratch folder is gone",
+            passed=not scratch.exists(),
+            observed={"files": files, "left": scratch.exists()},
+        )

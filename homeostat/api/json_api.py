@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 
 from homeostat.api import auth, live, views
 from homeostat.api.refusals import ANY, MISSING, TOO_LATE
-from homeostat.api.sending import send
 from homeostat.incidents import lifecycle
 from homeostat.store import database
 from homeostat.supervision import deciding
+from workers.sending import send
 
 router = APIRouter(
     prefix="/api/v1",

@@ -14,13 +14,13 @@ from fastapi.templating import Jinja2Templates
 from sqlalchemy.orm import Session
 
 from homeostat.api import auth, views
-from homeostat.api.sending import send
 from homeostat.clock import aware, utcnow
 from homeostat.incidents import lifecycle
 from homeostat.settings import settings
 from homeostat.store import database
 from homeostat.supervision import deciding
 from homeostat.supervision.api_access import TOKEN_FILE
+from workers.sending import send
 
 #: A form of ours is a few short fields; a larger body is not one of ours.
 LONGEST_FORM = 10_000

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
 from homeostat.incidents import lifecycle
-from homeostat.incidents.views import require_state
+from homeostat.incidents.views import IS_OPEN, require_state
 from homeostat.settings import settings
 from homeostat.store import approvals, jobs
 from homeostat.store.approvals import Approval
@@ -74,11 +74,8 @@ def component_detail(session: Session, name: str) -> dict[str, Any] | None:
 
 
 def open_incidents(session: Session) -> int:
-    """Return how many incidents are not resolved, those below their threshold left out."""
-    statement = select(func.count()).where(
-        Incident.resolved_at.is_(None), Incident.state != lifecycle.State.PENDING
-    )
-    return int(session.scalar(statement) or 0)
+    """Return how many incidents are open."""
+    return int(session.scalar(select(func.count()).where(IS_OPEN)) or 0)
 
 
 def incidents(session: Session, *, state: str = "open", most: int = 100) -> list[dict[str, Any]]:

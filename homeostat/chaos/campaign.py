@@ -37,7 +37,7 @@ def run_waves(
             if not may_begin():
                 results += [_skipped(one, wave.number, "the time was up") for one in batch]
                 continue
-            logs = forensics.log_sizes(ground.settings)
+            logs = forensics.log_sizes(ground.settings.state_dir / forensics.LOGS)
             for scenario, result in zip(
                 batch,
                 engine.run(batch, ground, load, wave=wave.number, progress=progress),

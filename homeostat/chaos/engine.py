@@ -117,8 +117,11 @@ def _planned(
 
 def _carry_out(ready: _Ready, ground: Ground, load: Load) -> None:
     deadline_s = 2 * ready.result.bound_s + GRACE_S
-    with watchdog.armed(ready.plan.undo, ground, deadline_s=deadline_s):
+    with watchdog.armed(ready.plan.undo, ground, deadline_s=deadline_s) as problems:
         watch = _strike_and_watch(ready, ground, load)
+    ready.result.rolled_back = ready.fault.proof(
+        "the way back was gone", held=not problems, problems=[*problems]
+    )
     _settle(watch, load, ready.result, ready.began)
 
 

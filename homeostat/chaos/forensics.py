@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from homeostat.settings import Settings
 from homeostat.store.database import reading
 from homeostat.store.incidents import Bundle, Incident
 
+#: Where the stack's processes write their logs, in the state folder.
+LOGS = "logs"
 #: The last bytes kept of each process's log.
 LOG_TAIL = 40_000
 
@@ -25,7 +28,7 @@ def save(
     run_id: str,
     scenario: Scenario,
     result: ScenarioResult,
-    logs: dict[str, int],
+    logs: Mapping[str, int],
 ) -> Path:
     """Write the scenario's folder under `<state folder>/chaos/<run>/<scenario>/`; return it.
 
@@ -39,7 +42,7 @@ def save(
     control = result.control.model_dump(mode="json") if result.control else None
     _write(folder / "control.json", control)
     _write(folder / "result.json", result.model_dump(mode="json"))
-    (folder / "logs.txt").write_text(_logs(settings, logs), encoding="utf-8")
+    (folder / "logs.txt").write_text(_logs(settings.state_dir / LOGS, logs), encoding="utf-8")
     (folder / "summary.md").write_text(summary(scenario, result), encoding="utf-8")
     result.forensics = str(folder.relative_to(settings.state_dir))
     return folder
@@ -79,22 +82,28 @@ def _plain(value: object) -> JsonValue:
     return value if isinstance(value, str | int | float | bool | dict | None) else str(value)
 
 
-def log_sizes(settings: Settings) -> dict[str, int]:
-    """Return the size of each log file now, so that only what comes after is kept."""
-    return {path.name: path.stat().st_size for path in (settings.state_dir / "logs").glob("*.log")}
+def log_sizes(folder: Path) -> dict[str, int]:
+    """Return the size of each log file now, so that only what comes after is looked at."""
+    return {path.name: path.stat().st_size for path in folder.glob("*.log")}
 
 
-def _logs(settings: Settings, before: dict[str, int]) -> str:
-    parts = []
-    for path in sorted((settings.state_dir / "logs").glob("*.log")):
+def written_since(
+    folder: Path, before: Mapping[str, int], *, most: int | None = None
+) -> Iterator[tuple[str, str]]:
+    """Yield each log file's name with what was written since, `most` bytes of it at most."""
+    for path in sorted(folder.glob("*.log")):
         with path.open("rb") as file:
             size = path.stat().st_size
             start = before.get(path.name, 0)
             # A file that was rotated meanwhile is smaller than it was.
-            file.seek(max(start if start <= size else 0, size - LOG_TAIL))
-            text = file.read().decode(errors="replace")
-        parts.append(f"==== {path.name}\n{text}")
-    return redactor().text("\n".join(parts))
+            start = start if start <= size else 0
+            file.seek(start if most is None else max(start, size - most))
+            yield path.name, file.read().decode(errors="replace")
+
+
+def _logs(folder: Path, before: Mapping[str, int]) -> str:
+    since = written_since(folder, before, most=LOG_TAIL)
+    return redactor().text("\n".join(f"==== {name}\n{text}" for name, text in since))
 
 
 def summary(scenario: Scenario, result: ScenarioResult) -> str:

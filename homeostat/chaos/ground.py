@@ -20,6 +20,7 @@ import psutil
 from homeostat.errors import HomeostatError
 from homeostat.settings import Settings
 from homeostat.supervision.processes import (
+    UNDER_WAY,
     ProcessControlError,
     ProcessInfo,
     SupervisorProcesses,
@@ -102,10 +103,13 @@ class Ground:
         return False
 
     def start(self, name: str) -> None:
-        """Have the supervisor start the process, unless it runs; wait for nothing."""
-        if name not in self.pids():
-            with contextlib.suppress(ProcessControlError):
-                self.control.start(name)
+        """Have the supervisor start the process, unless it is at that already; wait for nothing.
+
+        Raises ProcessControlError where nobody answers, or nobody can start it.
+        """
+        states = {info.name: info.state for info in self.control.processes()}
+        if states.get(name) not in UNDER_WAY:
+            self.control.start(name)
 
 
 def alive(pid: int) -> bool:

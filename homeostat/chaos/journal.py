@@ -66,7 +66,7 @@ def journal(scenario: Scenario, result: ScenarioResult) -> dict[str, JsonValue]:
     Unlike the Chaos Toolkit's own runtime, an injection that did not happen is `aborted` here,
     never `completed`.
     """
-    window = result.window
+    window, back = result.window, result.rolled_back
     document = experiment(scenario)
     return {
         "chaoslib-version": "1.43.0",
@@ -88,8 +88,13 @@ def journal(scenario: Scenario, result: ScenarioResult) -> dict[str, JsonValue]:
                 "output": result.happened.observed if result.happened else None,
             }
         ],
-        "rollbacks": [{"activity": document["rollbacks"], "status": "succeeded"}],
+        "rollbacks": [] if back is None else [_rollback(document["rollbacks"], back)],
     }
+
+
+def _rollback(activity: JsonValue, back: Proof) -> JsonValue:
+    status = "succeeded" if back.held else "failed"
+    return {"activity": activity, "status": status, "output": back.observed}
 
 
 def _state(proof: Proof | None) -> dict[str, JsonValue]:

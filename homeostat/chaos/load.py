@@ -25,7 +25,7 @@ from homeostat.clock import new_id, utcnow
 from homeostat.errors import BrokerUnavailableError, StoreUnavailableError
 from homeostat.store import effects, jobs
 from homeostat.store.database import reading, transaction
-from homeostat.store.jobs import Job
+from homeostat.store.jobs import Job, JobState
 
 QUEUE = "chaos"
 EFFECT = "stress.effect"
@@ -159,7 +159,7 @@ def enqueue(
 def _send(job_id: str) -> None:
     with transaction() as session:
         job = session.get(Job, job_id)
-        if job is None or not jobs.mark_sent(session, job):
+        if job is None or jobs.mark_sent(session, job) is not JobState.SENT:
             return
         task, queue, priority = job.task, job.queue, job.priority
         arguments: dict[str, JsonValue] = {**job.kwargs, "job_id": job_id}

@@ -61,8 +61,12 @@ Undo = Annotated[Resume | Start | Remove, Field(discriminator="do")]
 PLAN: TypeAdapter[list[Undo]] = TypeAdapter(list[Undo])
 
 
-def carry_out(steps: Sequence[Undo], ground: Ground) -> None:
-    """Take every step, each whatever became of the one before."""
+def carry_out(steps: Sequence[Undo], ground: Ground) -> list[str]:
+    """Take every step, whatever became of the one before; return what went wrong, in words."""
+    problems = []
     for step in steps:
-        with contextlib.suppress(Exception):
+        try:
             step.carry_out(ground)
+        except Exception as error:  # noqa: BLE001  # the next step must be taken all the same
+            problems.append(f"{step.do}: {type(error).__name__}: {error}")
+    return problems

@@ -47,7 +47,6 @@ class Remedy(StrEnum):
     DEDUPLICATION = "deduplication"
     WAIT_AND_RETRY = "wait_and_retry"
     TIME_LIMIT = "time_limit"
-    REPORT = "report"
 
 
 class Scenario(BaseModel):
@@ -142,6 +141,7 @@ class ScenarioResult(BaseModel):
     noticed: Proof | None = None
     healed: Proof | None = None
     steady_after: Proof | None = None
+    rolled_back: Proof | None = None
     lost: int | None = None
     doubled: int | None = None
     detect_s: float | None = None

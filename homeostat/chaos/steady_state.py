@@ -13,7 +13,7 @@ from datetime import datetime
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from homeostat.chaos.ground import Ground, stopped
 from homeostat.chaos.load import PROBE_PRIORITY, Load
@@ -21,12 +21,13 @@ from homeostat.chaos.scenario import Proof
 from homeostat.clock import utcnow
 from homeostat.errors import StoreUnavailableError
 from homeostat.store import effects
+from homeostat.store.beat import BeatEntry
 from homeostat.store.checks import CheckRun
 from homeostat.store.database import reading
 
 #: A broker that answers later than this does not answer, in seconds.
 BROKER_TIMEOUT_S = 0.5
-#: Services that ask people wait for; their processes' absence is no steady state either.
+#: What stands for a beat that has not ticked yet, or whose ticks cannot be read.
 _NEVER = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
@@ -105,12 +106,14 @@ def broker_answers(ground: Ground) -> bool:
 
 
 def _last_tick() -> datetime:
-    """Return when the newest tick was due that a worker has recorded."""
+    """Return when the newest tick of the timetable was due that a worker has recorded.
+
+    A check that a person or the run itself asked for says nothing of the beat.
+    """
+    of_the_timetable = CheckRun.entry.in_(select(BeatEntry.name))
+    newest = select(CheckRun.due_at).where(of_the_timetable).order_by(CheckRun.due_at.desc())
     try:
         with reading() as session:
-            newest = session.scalar(
-                select(func.max(CheckRun.due_at)).where(CheckRun.entry.not_like("%.by-hand%"))
-            )
+            return session.scalar(newest.limit(1)) or _NEVER
     except StoreUnavailableError:
         return _NEVER
-    return newest or _NEVER

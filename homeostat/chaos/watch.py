@@ -22,7 +22,7 @@ from homeostat.store.database import reading
 from homeostat.store.incidents import Incident
 
 #: Remedies whose only trace is the ledger itself: nothing is lost and nothing is doubled.
-NO_TRACE = frozenset({Remedy.DEDUPLICATION, Remedy.REPORT})
+NO_TRACE = frozenset({Remedy.DEDUPLICATION})
 
 
 @dataclass

@@ -24,8 +24,12 @@ _READY_S = 30.0
 
 
 @contextmanager
-def armed(steps: Sequence[Undo], ground: Ground, *, deadline_s: float) -> Iterator[None]:
-    """Keep the rollback guaranteed inside the block, and go it at the end of the block."""
+def armed(steps: Sequence[Undo], ground: Ground, *, deadline_s: float) -> Iterator[list[str]]:
+    """Keep the rollback guaranteed inside the block, and go it at the end of the block.
+
+    What is given is a list that then holds what went wrong on the way back, in words.
+    """
+    problems: list[str] = []
     watchdog = subprocess.Popen(
         [sys.executable, "-m", "homeostat.chaos.watchdog", str(deadline_s)],
         stdin=subprocess.PIPE,
@@ -41,9 +45,9 @@ def armed(steps: Sequence[Undo], ground: Ground, *, deadline_s: float) -> Iterat
         ready, _, _ = select.select([watchdog.stdout], [], [], _READY_S)
         if not ready or watchdog.stdout.readline() != _ARMED:
             raise RuntimeError("The watchdog did not come up; no fault is injected without it.")
-        yield
+        yield problems
     finally:
-        rollback.carry_out(steps, ground)
+        problems += rollback.carry_out(steps, ground)
         with contextlib.suppress(BrokenPipeError):
             watchdog.stdin.write(_DISARM)
             watchdog.stdin.close()
@@ -59,7 +63,8 @@ def main() -> None:
     ready, _, _ = select.select([sys.stdin], [], [], float(sys.argv[1]))
     if ready and sys.stdin.buffer.readline() == _DISARM:
         return
-    rollback.carry_out(steps, Ground(settings()))
+    for problem in rollback.carry_out(steps, Ground(settings())):
+        sys.stderr.write(f"The way back from a fault failed: {problem}\n")
 
 
 if __name__ == "__main__":

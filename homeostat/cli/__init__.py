@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "signature": ("signature", "Signatures of failures."),
     "trade": ("trade", "The trading subsystems' decisions, by hand."),
     "log": ("log", "The immutable log."),
+    "snapshot": ("snapshot", "Last-known-good snapshots, and what differs from them."),
     "ask": ("ask", "Ask in words."),
     "doctor": ("doctor", "What is missing on this machine, and what to do."),
 }

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from homeostat.cli.output import Format, Output, table
-from homeostat.cli.sending import send
 from homeostat.store import approvals, database
 from homeostat.store.approvals import Approval, ApprovalError
 from homeostat.supervision import deciding
+from workers.sending import send
 
 app = typer.Typer(help="What waits for a person's approval.", no_args_is_help=True)
 

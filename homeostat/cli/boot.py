@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from homeostat.cli.sending import send
 from homeostat.component import State
 from homeostat.supervision.boot import boot
 from homeostat.supervision.boot_report import BootReport, BootRow
+from workers.sending import send
 
 app = typer.Typer()
 

@@ -54,7 +54,8 @@ def run(
 ) -> None:
     """Run scenarios on this folder's stack, started for it where none runs; 0 only if all PASS.
 
-    No control is run here: `homeostat stress` does. With HOMEOSTAT_RECOVERY=false this is one.
+    No control is run here: `homeostat stress` does, and what it kept of this very code is shown.
+    With HOMEOSTAT_RECOVERY=false this run is one.
     """
     from homeostat.chaos import catalogue
     from homeostat.chaos.scenario import Outcome
@@ -70,11 +71,12 @@ def run(
     else:
         table(
             "Results",
-            ("scenario", "outcome", "detect s", "heal s", "lost", "doubled", "why"),
+            ("scenario", "outcome", "control", "detect s", "heal s", "lost", "doubled", "why"),
             [
                 (
                     r.id,
                     r.outcome.value,
+                    "failed as it must" if r.control else "not run",
                     _seconds(r.detect_s),
                     _seconds(r.heal_s),
                     str(r.lost),

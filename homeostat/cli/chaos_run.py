@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from homeostat.chaos import campaign
+from homeostat.chaos.catalogue import BY_ID
+from homeostat.chaos.controls import ControlCache, revision
 from homeostat.chaos.ground import Ground
 from homeostat.chaos.load import Load
-from homeostat.chaos.scenario import Scenario, ScenarioResult
+from homeostat.chaos.scenario import ControlResult, Scenario, ScenarioResult
 from homeostat.chaos.waves import Wave
 from homeostat.clock import new_id
 from homeostat.errors import HomeostatError
@@ -58,8 +60,16 @@ def run_scenarios(
         wave = Wave(1, tuple((scenario,) for scenario in scenarios))
         ground = Ground(chosen)
         return campaign.run_waves(
-            [wave], ground, load, run_id=run_id, controls={}, progress=progress
+            [wave], ground, load, run_id=run_id, controls=_kept(chosen), progress=progress
         )
+
+
+def _kept(chosen: Settings) -> dict[str, ControlResult]:
+    """Return the controls that an earlier stress run of this very code kept on this folder."""
+    if not chosen.recovery:
+        return {}  # This run is a control itself.
+    cache = ControlCache(chosen, revision())
+    return {name: found for name in BY_ID if (found := cache.get(name))}
 
 
 def run_controls(
@@ -84,7 +94,7 @@ def run_controls(
                 stderr=errors,
                 text=True,
                 timeout=CONTROLS_TIMEOUT_S,
-                env=_control_environment(chosen, folder),
+                env=_control_environment(folder),
                 check=False,
             )
         results = json.loads(done.stdout)["results"]
@@ -96,8 +106,7 @@ def run_controls(
     return [ScenarioResult.model_validate(row) for row in results]
 
 
-def _control_environment(chosen: Settings, folder: Path) -> dict[str, str]:
+def _control_environment(folder: Path) -> dict[str, str]:
     """Return an environment in which nothing is shared with the stack under test."""
-    del chosen
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HOMEOSTAT_")}
     return {**kept, "HOMEOSTAT_STATE_DIR": str(folder), "HOMEOSTAT_RECOVERY": "false"}

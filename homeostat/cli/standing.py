@@ -10,21 +10,20 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from homeostat import registry
 from homeostat.clock import utcnow
 from homeostat.component import State
 from homeostat.errors import BrokerUnavailableError
-from homeostat.registry import LoadFailure
+from homeostat.incidents.views import IS_OPEN
 from homeostat.settings import Settings
-from homeostat.store import checks
 from homeostat.store.database import migrate, reading
 from homeostat.store.incidents import Incident
+from homeostat.supervision import overview as known
+from homeostat.supervision.overview import View
 from homeostat.supervision.processes import (
     ProcessControlError,
     SupervisorProcesses,
     supervisor_socket,
 )
-from homeostat.supervision.state import standings
 from workers import control, state_file
 
 
@@ -50,29 +49,21 @@ def overview(settings: Settings) -> dict[str, Any]:
 
 def component_states() -> list[dict[str, Any]]:
     """Return each component's state, why, and the evidence of its last passed check."""
-    found = dict(registry.load_all())
-    specs = {n: one.spec for n, one in found.items() if not isinstance(one, LoadFailure)}
-    broken = {n: one.error for n, one in found.items() if isinstance(one, LoadFailure)}
     with reading() as session:
-        leases = checks.leases(session)
-    known = standings(specs, leases, utcnow())
-    rows = []
-    for name in found:
-        lease = leases.get(name)
-        rows.append(
-            {
-                "name": name,
-                "tier": specs[name].tier if name in specs else None,
-                "state": (State.FAILED if name in broken else known[name].state).value,
-                "reason": (
-                    f"it does not load: {broken[name]!r}" if name in broken else known[name].reason
-                ),
-                "seen_at": _iso(lease.renewed_at if lease else None),
-                "lease_until": _iso(lease.expires_at if lease else None),
-                "evidence": lease.evidence if lease else None,
-            }
-        )
-    return rows
+        return [_row(view) for view in known.overview(session)]
+
+
+def _row(view: View) -> dict[str, Any]:
+    lease = view.lease
+    return {
+        "name": view.name,
+        "tier": view.spec.tier if view.spec else None,
+        "state": view.state.value,
+        "reason": view.reason,
+        "seen_at": _iso(lease.renewed_at if lease else None),
+        "lease_until": _iso(lease.expires_at if lease else None),
+        "evidence": lease.evidence if lease else None,
+    }
 
 
 def _iso(moment: datetime | None) -> str | None:
@@ -107,14 +98,13 @@ def queue_depths() -> dict[str, int] | str:
 
 def open_incidents() -> dict[str, Any]:
     """Return how many incidents are open, by severity, and the newest ones."""
-    is_open = Incident.resolved_at.is_(None)
     with reading() as session:
         by_severity = session.execute(
-            select(Incident.severity, func.count()).where(is_open).group_by(Incident.severity)
+            select(Incident.severity, func.count()).where(IS_OPEN).group_by(Incident.severity)
         )
         counts = {str(severity): int(count) for severity, count in by_severity}
         newest = session.scalars(
-            select(Incident).where(is_open).order_by(Incident.last_seen_at.desc()).limit(10)
+            select(Incident).where(IS_OPEN).order_by(Incident.last_seen_at.desc()).limit(10)
         ).all()
     return {
         "open": sum(counts.values()),

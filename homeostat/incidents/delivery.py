@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import or_, select, update
@@ -63,6 +63,12 @@ def claim(session: Session, notice_id: str) -> Outgoing | None:
     return None if row is None else Outgoing(*row)
 
 
+def is_sent(session: Session, notice_id: str) -> bool:
+    """Return whether nothing is left to do: it was sent, or is gone."""
+    unsent = select(Notice.id).where(Notice.id == notice_id, Notice.sent_at.is_(None))
+    return session.scalar(unsent) is None
+
+
 def send(outgoing: Outgoing, urls: Sequence[str] | None = None) -> None:
     """Send a notice to all receivers; raises DeliveryError where one did not take it.
 
@@ -107,18 +113,3 @@ def _mark(session: Session, notice_id: str, values: dict[str, Any]) -> bool:
     )
     result: Any = session.execute(statement)
     return bool(result.rowcount == 1)
-
-
-def unsent(session: Session, *, older_than: datetime, limit: int = 100) -> list[str]:
-    """Return the ids of notices that wait since before `older_than`, oldest first."""
-    statement = (
-        select(Notice.id)
-        .where(
-            Notice.sent_at.is_(None),
-            Notice.attempts < MOST_ATTEMPTS,
-            Notice.created_at < older_than,
-        )
-        .order_by(Notice.created_at)
-        .limit(limit)
-    )
-    return list(session.scalars(statement))

@@ -60,9 +60,22 @@ def add(
 
 def in_force(session: Session, incident: Incident, now: datetime) -> Mute | None:
     """Return the mute that covers the incident now and ends last, or None."""
-    targets = [incident.id, incident.group_key, incident.component]
-    parts = incident.component.split(".")
-    targets += [".".join([*parts[:length], "*"]) for length in range(len(parts))]
+    targets = [incident.id, incident.group_key, *_over(incident.component)]
+    return _longest(session, targets, now)
+
+
+def on_component(session: Session, component: str, now: datetime) -> Mute | None:
+    """Return the mute that covers all of the component now and ends last, or None."""
+    return _longest(session, _over(component), now)
+
+
+def _over(component: str) -> list[str]:
+    """Return the targets that cover a component: itself, and what it lies below."""
+    parts = component.split(".")
+    return [component, *(".".join([*parts[:length], "*"]) for length in range(len(parts)))]
+
+
+def _longest(session: Session, targets: Sequence[str], now: datetime) -> Mute | None:
     statement = (
         select(Mute)
         .where(Mute.target.in_(targets), Mute.starts_at <= now, Mute.ends_at > now)
@@ -70,12 +83,6 @@ def in_force(session: Session, incident: Incident, now: datetime) -> Mute | None
         .limit(1)
     )
     return session.scalar(statement)
-
-
-def current(session: Session, now: datetime) -> Sequence[Mute]:
-    """Return the mutes that have not ended, soonest end first."""
-    statement = select(Mute).where(Mute.ends_at > now).order_by(Mute.ends_at)
-    return session.scalars(statement).all()
 
 
 def lift(session: Session, mute_id: str, now: datetime) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from homeostat import syntax
 from homeostat.incidents import dialects, origin, unwinding
 from homeostat.incidents.failure import Failure
 from homeostat.incidents.raised import Frame, Raised
@@ -101,7 +102,7 @@ def _read(path: Path) -> tuple[list[str], ast.Module]:
         if path.stat().st_size > unwinding.LARGEST_SOURCE:
             raise _MissingError(f"{path} is too large to be read")
         text = path.read_bytes().decode("utf-8", "replace")
-        return text.splitlines(), ast.parse(text)
+        return text.splitlines(), syntax.parse(text)
     except (OSError, ValueError, SyntaxError, RecursionError) as error:
         raise _MissingError(f"{path} is not on this machine, or cannot be read") from error
 

@@ -1,4 +1,4 @@
-"""What is due for incidents as time goes by; the `incidents` queue calls `run` every minute.
+"""What is due for incidents as time goes by; the `incidents` queue calls `run` every half minute.
 
 Announcements that were held back and no longer are, children whose parent has recovered,
 flapping that has ended, reminders, escalation of what nobody took on. Each is written once, by

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from pydantic import JsonValue
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
 from homeostat.errors import HomeostatError
@@ -14,6 +14,11 @@ from homeostat.incidents import lifecycle, retention
 from homeostat.store.incidents import Bundle, Incident, Notice, TimelineEntry
 
 Row = dict[str, JsonValue]
+
+#: What every door counts as open: not over, and not below its component's threshold.
+IS_OPEN: ColumnElement[bool] = and_(
+    Incident.resolved_at.is_(None), Incident.state != lifecycle.State.PENDING
+)
 
 _COLUMNS = (
     Incident.id,

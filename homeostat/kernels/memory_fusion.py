@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydantic import JsonValue
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from homeostat.clock import new_id, utcnow
@@ -32,14 +32,13 @@ KEPT_FOR = {
     "incident": timedelta(days=365),
     "fix": timedelta(days=365),
     "decision": timedelta(days=90),
-    "trade": timedelta(days=90),
 }
 #: Sources of each table that one cycle takes in.
 MOST_A_CYCLE = 200
 #: Candidates that full-text search gives for each one that is asked for.
 _CANDIDATES = 10
 #: What a repair may have come to; the others still wait for somebody.
-REPAIR_ENDS = ("applied", "reverted", "rejected", "refused", "none_found")
+REPAIR_ENDS = ("applied", "reverted", "rejected", "refused", "none_found", "failed")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
@@ -200,58 +199,63 @@ def likeness(one: str, other: str) -> float:
 
 
 def _newly_ended(session: Session) -> Iterator[Source]:
-    taken = select(Provenance.source)
-    ended = (
-        select(Incident)
-        .where(
-            Incident.state.in_(("resolved", "escalated")),
-            ("incidents:" + Incident.id + ":" + Incident.state).not_in(taken),
-        )
-        .order_by(Incident.id)
-        .limit(MOST_A_CYCLE)
+    """Yield what has ended and was not taken in yet, a bounded number of each kind."""
+    for kind in (_incidents, _remedies, _repairs, _decisions):
+        yield from kind(session)
+
+
+def _not_taken(name: ColumnElement[str]) -> ColumnElement[bool]:
+    return name.not_in(select(Provenance.source))
+
+
+def _incidents(session: Session) -> Iterator[Source]:
+    ended = select(Incident).where(
+        Incident.state.in_(("resolved", "escalated")),
+        _not_taken("incidents:" + Incident.id + ":" + Incident.state),
     )
-    for incident in session.scalars(ended):
+    for incident in session.scalars(ended.order_by(Incident.id).limit(MOST_A_CYCLE)):
         text = f"{incident.component} {incident.type} {incident.message}"
         outcome = "worked" if incident.state == "resolved" else "failed"
         name = f"incidents:{incident.id}:{incident.state}"
         at = incident.state_since
         yield Source(name, "incident", incident.group_key, text, outcome, at)
-    runs = (
-        select(RemedyRun)
-        .where(
-            RemedyRun.state.in_((RunState.VERIFIED, RunState.UNVERIFIED)),
-            ("remedy_runs:" + RemedyRun.id).not_in(taken),
-        )
-        .order_by(RemedyRun.id)
-        .limit(MOST_A_CYCLE)
+
+
+def _remedies(session: Session) -> Iterator[Source]:
+    ended = select(RemedyRun).where(
+        RemedyRun.state.in_((RunState.VERIFIED, RunState.UNVERIFIED)),
+        _not_taken("remedy_runs:" + RemedyRun.id),
     )
-    for run in session.scalars(runs):
+    for run in session.scalars(ended.order_by(RemedyRun.id).limit(MOST_A_CYCLE)):
         outcome = "worked" if run.state == RunState.VERIFIED else "failed"
         text = f"playbook {run.playbook} for {run.component}: {run.reason or outcome}"
         signature = f"playbook:{run.playbook}:{run.component}"
         name, at = f"remedy_runs:{run.id}", run.ended_at or run.started_at
         yield Source(name, "fix", signature, text, outcome, at)
-    repairs = (
-        select(Repair)
-        .where(
-            Repair.status.in_(REPAIR_ENDS),
-            ("repairs:" + Repair.id + ":" + Repair.status).not_in(taken),
-        )
-        .order_by(Repair.id)
-        .limit(MOST_A_CYCLE)
+
+
+def _repairs(session: Session) -> Iterator[Source]:
+    ended = select(Repair).where(
+        Repair.status.in_(REPAIR_ENDS),
+        _not_taken("repairs:" + Repair.id + ":" + Repair.status),
     )
-    for repair in session.scalars(repairs):
+    for repair in session.scalars(ended.order_by(Repair.id).limit(MOST_A_CYCLE)):
+        if _is_watched(repair):
+            continue
         outcome = "worked" if repair.status == "applied" else "failed"
         text = f"repair {repair.status}: {repair.outcome.get('failure', '')} ({repair.command})"
         name, at = f"repairs:{repair.id}:{repair.status}", repair.decided_at or repair.created_at
         yield Source(name, "fix", repair.replay_key or repair.group_key, text, outcome, at)
-    records = (
-        select(DecisionRecord)
-        .where(("decision_records:" + DecisionRecord.id).not_in(taken))
-        .order_by(DecisionRecord.id)
-        .limit(MOST_A_CYCLE)
-    )
-    for record in session.scalars(records):
+
+
+def _is_watched(repair: Repair) -> bool:
+    """Whether an applied fix is still looked at: it has not worked before it stands."""
+    return repair.status == "applied" and bool(repair.incident_id) and "ended" not in repair.watch
+
+
+def _decisions(session: Session) -> Iterator[Source]:
+    made = select(DecisionRecord).where(_not_taken("decision_records:" + DecisionRecord.id))
+    for record in session.scalars(made.order_by(DecisionRecord.id).limit(MOST_A_CYCLE)):
         what = f"{record.component}:{record.action}:{record.rule}"
         signature = hashlib.sha256(what.encode()).hexdigest()
         text = f"{record.component} {record.action} {record.subject}: {record.rule}"

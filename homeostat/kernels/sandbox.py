@@ -19,6 +19,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
+from homeostat.errors import ProbeFailedError
 from homeostat.repair.sandbox import Isolation, Limits, Run, Sandbox, detect_isolation
 from homeostat.repair.sandbox.interpreter import inspect_interpreter
 from homeostat.repair.sandbox.limits import MEGABYTE
@@ -114,16 +115,18 @@ class SandboxKernel(Component):
     def run(self, session: Session, due_at: datetime) -> CycleResult:
         """Try once more to break out, and tell what was run in here: how often, what was refused.
 
-        A success of the attempt is a failed cycle.
+        Raises ProbeFailedError where it succeeds: the probe that went before may have had luck.
         """
         evidence = self.probe(session)
+        if not evidence.passed:
+            raise ProbeFailedError(f"The second attempt was not held: {evidence.observed}")
         told = {**self._ran(session, due_at), "isolation": evidence.observed["isolation"]}
         told["broken_out_by"] = evidence.observed["broken_out_by"]
         # The same figures are no news: they are told once an hour.
         figures = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
         once = f"{due_at:%Y%m%dT%H}:{figures}"
         events.tell(session, "sandbox.ran", told, publisher=self.spec.full_name, once=once)
-        return CycleResult(work=int(evidence.passed), observed={**evidence.observed, **told})
+        return CycleResult(work=1, observed={**evidence.observed, **told})
 
     def _ran(self, session: Session, now: datetime) -> dict[str, JsonValue]:
         """Return what the sandbox was used for within the hour: proofs, and those that failed."""

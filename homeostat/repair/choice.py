@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
+from homeostat import registry
 from homeostat.clock import utcnow
 from homeostat.repair import confidence, playbooks
 from homeostat.repair.playbooks import Playbook
@@ -23,7 +24,7 @@ def choose(session: Session, cause: Cause) -> Playbook | str:
 
     A playbook that `kernels.learning_integration` no longer trusts is not tried.
     """
-    fitting = playbooks.fitting(cause.error_type, cause.component)
+    fitting = playbooks.fitting(cause.error_type, cause.component, offered(cause.component))
     if not fitting:
         return f"no playbook fits {cause.error_type} in {cause.component}"
     tally = remedies.tally(session)
@@ -33,7 +34,16 @@ def choose(session: Session, cause: Cause) -> Playbook | str:
     if not left:
         names = ", ".join(playbook.name for playbook in fitting)
         return f"every fitting playbook was tried or is no longer trusted ({names})"
-    return playbooks.named(confidence.ranked(left, tally)[0])
+    return playbooks.named(confidence.ranked(left, tally)[0], fitting)
+
+
+def offered(component: str) -> tuple[Playbook, ...]:
+    """Return every playbook that may be for this component: its own remedies before what ships."""
+    try:
+        remedies = registry.load(component).spec.remedies
+    except Exception:  # noqa: BLE001  # no component, or one that does not load: it has no remedy
+        remedies = {}
+    return (*playbooks.own(component, remedies), *playbooks.SHIPPED)
 
 
 def over_budget(session: Session, component: str) -> str:

@@ -57,6 +57,12 @@ class Fault:
     import_path: str | None = None
 
     @property
+    def headline(self) -> str:
+        """Type and first line of the message, for records."""
+        lines = self.message.splitlines()
+        return f"{self.type}: {lines[0][:300]}" if lines else self.type
+
+    @property
     def own_frames(self) -> tuple[Frame, ...]:
         """The frames inside the repository, outermost first."""
         return tuple(frame for frame in self.frames if frame.path is not None)
@@ -75,18 +81,15 @@ class Failure:
     stopped: str | None = None
     ended_early: bool = False
     """Whether the run left tests out because one that went first had failed."""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    blamed: Mapping[str, str] = field(default_factory=dict)
+    """Test, or file that could not be collected → the headline of what it failed by first."""
 
     @property
     def headline(self) -> str:
         """The innermost exception in one line, or how it ended without one, for records."""
         if not self.faults:
             return self._end
-        return (
-            f"{self.faults[0].type}: {self.faults[0].message.splitlines()[0][:300]}"
-            if (self.faults[0].message)
-            else self.faults[0].type
-        )
+        return self.faults[0].headline
 
     @property
     def _end(self) -> str:
@@ -104,9 +107,13 @@ def failure_of(run: Run, repository: Path) -> Failure:
     outcomes: dict[str, str] = {}
     collected: list[str] = []
     early = False
+    blamed: dict[str, str] = {}
     for record in run.records:
         if record["kind"] == "failure":
-            faults += [_fault(item, repository) for item in reversed(record["chain"])]
+            chain = [_fault(item, repository) for item in reversed(record["chain"])]
+            faults += chain
+            if chain:
+                blamed.setdefault(record["nodeid"], chain[0].headline)
         elif record["kind"] == "outcome":
             outcomes[record["nodeid"]] = _worse(outcomes.get(record["nodeid"]), record["outcome"])
         elif record["kind"] == "collected":
@@ -125,6 +132,7 @@ def failure_of(run: Run, repository: Path) -> Failure:
         tuple(collected),
         run.stopped,
         early,
+        blamed,
     )
 
 

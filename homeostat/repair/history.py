@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from homeostat.repair.line_difference import opcodes
 from homeostat.repair.tree import Tree
 
 #: The working tree's difference from HEAD counts as the newest change.
@@ -142,11 +142,21 @@ class History:
 def hunks(before: str, after: str) -> list[Hunk]:
     """Return the differing blocks of two texts, smallest first by position."""
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     return [
         Hunk(tuple(old[i1:i2]), tuple(new[j1:j2]), j1)
-        for tag, i1, i2, j1, j2 in matcher.get_opcodes()
+        for tag, i1, i2, j1, j2 in opcodes(old, new)
         if tag != "equal"
+    ]
+
+
+def single_lines(block: Hunk) -> list[Hunk]:
+    """Return a block of as many lines before as after line by line, any other block as it is."""
+    if len(block.old) != len(block.new):
+        return [block]
+    return [
+        Hunk((old,), (new,), block.start + at)
+        for at, (old, new) in enumerate(zip(block.old, block.new, strict=True))
+        if old != new
     ]
 
 
@@ -161,10 +171,10 @@ def undo(present: str, after: str, chosen: Iterable[Hunk]) -> str | None:
     if present == after:
         mapping = {index: index for index in range(len(base) + 1)}
     else:
-        matcher = difflib.SequenceMatcher(None, base, lines, autojunk=False)
-        for block in matcher.get_matching_blocks():
-            for offset in range(block.size + 1):
-                mapping.setdefault(block.a + offset, block.b + offset)
+        same = [code for code in opcodes(base, lines) if code[0] == "equal"]
+        for _, first, last, there, _ in [*same, ("equal", len(base), len(base), len(lines), 0)]:
+            for offset in range(last - first + 1):
+                mapping.setdefault(first + offset, there + offset)
     for hunk in sorted(chosen, key=lambda item: item.start, reverse=True):
         start = mapping.get(hunk.start)
         if start is None or tuple(lines[start : start + len(hunk.new)]) != hunk.new:

@@ -12,6 +12,15 @@ from homeostat.repair.index import Definition, Parsed, parse_file
 from homeostat.repair.sandbox import Interpreter
 
 _MOST_FILES = 400
+#: Standard modules below a package that offer functions of their own.
+_SUBMODULES = ("urllib/parse.py", "urllib/request.py", "xml/sax/saxutils.py", "email/utils.py",
+               "collections/abc.py", "importlib/metadata/__init__.py")  # fmt: skip
+#: Programs and tests that come with Python, which nobody imports from.
+_TOOLS = frozenset({
+    "this", "antigravity", "turtle", "pdb", "bdb", "doctest", "profile", "cProfile", "trace",
+    "pydoc", "tabnanny", "pyclbr", "timeit", "idlelib", "lib2to3", "distutils", "tkinter", "venv",
+    "ensurepip", "turtledemo", "cgi", "smtpd", "site",
+})  # fmt: skip
 
 
 def module_file(interpreter: Interpreter, dotted: str) -> Path | None:
@@ -88,6 +97,28 @@ def taken_from(interpreter: Interpreter, top: str, name: str) -> list[str]:
             continue
     own = [item for item in dict.fromkeys(found) if item.split(".")[0] != top]
     return [item for item in own if module_file(interpreter, item) is not None]
+
+
+def standard_defining(interpreter: Interpreter, name: str) -> list[str]:
+    """Return the public standard modules whose source defines `name` at its top level, by name.
+
+    What is written in C defines nothing that can be read, and is not among them.
+    """
+    version = f"python{interpreter.version[0]}.{interpreter.version[1]}"
+    root = interpreter.base_prefix / "lib" / version
+    pattern = re.compile(rf"(?m)^(?:def|class|async def)\s+{re.escape(name)}\b")
+    found = []
+    for path in (*sorted(root.glob("[a-z]*.py")), *sorted(root.glob("[a-z]*/__init__.py")),
+                 *(root / item for item in _SUBMODULES)):  # fmt: skip
+        dotted = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        hidden = "__all__" in text and not re.search(rf"[\"']{re.escape(name)}[\"']", text)
+        if pattern.search(text) and not hidden and dotted not in _TOOLS:
+            found.append(dotted)
+    return found
 
 
 def function_at(file: str, qualname: str) -> Definition | None:

@@ -16,6 +16,7 @@ _RULES: tuple[tuple[str, Kind, str], ...] = (
      r"(?P<name>\w+)\(\) got some positional-only arguments passed as keyword arguments"),
     ("TypeError", Kind.MISSING_ARGUMENT,
      _QUALNAME + r"\(\) missing \d+ required (?:positional|keyword-only) arguments?: (?P<name>.+)"),
+    ("TypeError", Kind.MISSING_ARGUMENT, r"non-default argument (?P<name>'\w+') follows default"),
     ("TypeError", Kind.SURPLUS_ARGUMENT,
      _QUALNAME + r"\(\) takes (?P<name>.+?) positional arguments? but"),
     ("TypeError", Kind.SURPLUS_ARGUMENT, r"(?P<subject>\w+)\(\) takes (?P<name>no) arguments"),

@@ -48,9 +48,12 @@ def before_which(
 
 
 def is_told(definition: Definition, name: str) -> bool:
-    """Whether the place is beyond doubt: no rival, or a docstring that tells the whole order."""
+    """Whether the place is beyond doubt: no rival, or a docstring that tells the whole order.
+
+    Beside parameters that are given by keyword alone, nothing says of which kind it was.
+    """
     function = definition.function
-    if function is None:
+    if function is None or function.args.kwonlyargs or function.args.vararg:
         return False
     siblings = with_defaults(function)
     if not siblings:

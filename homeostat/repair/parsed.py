@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
+from homeostat import syntax
+
 Kind = Literal["function", "class", "assignment", "import"]
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -97,7 +99,7 @@ def parse_file(path: str, text: str) -> Parsed | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            module = ast.parse(text)
+            module = syntax.parse(text)
     except (SyntaxError, ValueError, RecursionError):
         return None
     parsed = Parsed(path, module)

@@ -19,6 +19,7 @@ from pydantic import JsonValue
 class ActionName(StrEnum):
     """What a step of a playbook can do."""
 
+    HEAL_COMPONENT = "heal_component"
     RESTART_COMPONENT = "restart_component"
     RESTART_PROCESS = "restart_process"
     RELOAD_CONFIG = "reload_config"
@@ -67,6 +68,8 @@ class Playbook:
 
 
 _A = ActionName
+#: As long as the column that keeps what was carried out.
+_LONGEST_NAME = 64
 
 #: What ships, special before general: where several fit, the first one not yet tried is taken
 #: unless outcomes have taught otherwise.
@@ -178,6 +181,20 @@ SHIPPED: tuple[Playbook, ...] = (
         (Step(_A.RESTART_COMPONENT, tries=3),),
     ),
 )
+
+
+def own(component: str, remedies: Mapping[str, str]) -> tuple[Playbook, ...]:
+    """Return the remedies that a component declares (type pattern → remedy) as playbooks."""
+    return tuple(
+        Playbook(
+            f"{component}:{remedy}"[:_LONGEST_NAME],
+            f"Let {component} carry out its own remedy {remedy}, and see its probe pass.",
+            (pattern,),
+            (Step(_A.HEAL_COMPONENT, parameters={"remedy": remedy}, tries=1),),
+            components=(component,),
+        )
+        for pattern, remedy in remedies.items()
+    )
 
 
 def fitting(

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
 
 from homeostat.incidents.signature import Signature
-from homeostat.repair.case import Candidate, Case
+from homeostat.repair.case import Candidate, Case, Origin
 from homeostat.repair.knowledge import Knowledge, patch_digest
 from homeostat.repair.outcome import Attempt, Clock
 from homeostat.repair.proof import Prover
 from homeostat.repair.proof.units import unified
+
+#: Further candidates that are tried where the first that holds is not beyond doubt.
+_MOST_RIVALS = 3
+#: What stood once needs no comparison with what might have.
+_STOOD = frozenset({Origin.KNOWLEDGE, Origin.HISTORY})
 
 
 class Search:
@@ -33,17 +40,18 @@ class Search:
         self.refused: list[Attempt] = []
 
     def attempt(self) -> Attempt | None:
-        """Return the first attempt whose proof holds."""
-        return next((tried for found in self._candidates() if (tried := self._try(found))), None)
-
-    def _candidates(self) -> Iterator[Candidate]:
-        """Yield a fix that has stood, what the strategies find, what was only proposed, the rest.
-
-        What was only proposed goes after its like from a strategy, which says by what evidence it
-        may go in.
-        """
+        """Return the first attempt whose proof holds, or a rival that leaves less in doubt."""
         known, has_stood = self._known()
-        if known is not None and has_stood:
+        likely = self._likely(known if has_stood else None)
+        for candidate in likely:
+            if (tried := self._try(candidate)) is not None:
+                return self._weighed(tried, likely)
+        last = self._last(known if not has_stood else None)
+        return next((tried for found in last if (tried := self._try(found))), None)
+
+    def _likely(self, known: Candidate | None) -> Iterator[Candidate]:
+        """Yield a fix that has stood, and what the strategies find."""
+        if known is not None:
             yield known
         # Their syntax trees take a fifth of a second to import, which a known fix does not need.
         from homeostat.repair import strategies
@@ -57,11 +65,47 @@ class Search:
             if number >= self._most or self._clock.seconds > self._budget_s:
                 break
             yield candidate
-        if known is not None and not has_stood:
+
+    def _last(self, known: Candidate | None) -> Iterator[Candidate]:
+        """Yield what was only proposed, and what is fetched from outside.
+
+        What was only proposed goes after its like from a strategy, which says by what evidence it
+        may go in.
+        """
+        from homeostat.repair import strategies
+
+        if known is not None:
             yield known
+        failed = self._failed()
         for candidate in strategies.last_resort(self._case):
             if patch_digest(dict(candidate.changes)) not in failed:
                 yield candidate
+
+    def _weighed(self, first: Attempt, others: Iterator[Candidate]) -> Attempt:
+        """Return the attempt that leaves the fewest tests in doubt; what has a rival is not sure.
+
+        A rival is another patch that has evidence for it too and whose proof holds as well.
+        """
+        if first.candidate.origin in _STOOD:
+            return first
+        held = [first]
+        for other in islice(others, _MOST_RIVALS):
+            if not (first.proof.doubts or (first.candidate.rule and other.rule)):
+                break
+            if (tried := self._try(other)) is not None:
+                held.append(tried)
+        best = min(held, key=lambda one: len(one.proof.doubts))
+        least = len(best.proof.doubts)
+        rivals = [
+            one
+            for one in held
+            if one is not best and one.candidate.rule and len(one.proof.doubts) == least
+        ]
+        if rivals:
+            return _unsure(best, f"another patch holds as well: {rivals[0].candidate.title}")
+        if least:
+            return _unsure(best, f"{best.proof.doubts[0]} failed by this too, and fails with it")
+        return best
 
     def _known(self) -> tuple[Candidate | None, bool]:
         """Return the known fix, and whether it was put to use and has stood."""
@@ -84,3 +128,8 @@ class Search:
             return attempt
         self.refused.append(attempt)
         return None
+
+
+def _unsure(attempt: Attempt, why: str) -> Attempt:
+    """Return the attempt for a person to decide on."""
+    return replace(attempt, candidate=replace(attempt.candidate, rule="", waits_because=why))

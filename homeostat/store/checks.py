@@ -52,7 +52,6 @@ class Lease(Base):
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     probe_passed: Mapped[bool] = mapped_column(default=False)
     evidence: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    worked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     failures_in_row: Mapped[int] = mapped_column(default=0)
     successes_in_row: Mapped[int] = mapped_column(default=0)
     failed_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -109,14 +108,3 @@ def runs_between(session: Session, start: datetime, end: datetime) -> Sequence[C
         .order_by(CheckRun.due_at)
     )
     return session.scalars(statement).all()
-
-
-def last_run(session: Session, component: str) -> CheckRun | None:
-    """Return the component's newest run."""
-    statement = (
-        select(CheckRun)
-        .where(CheckRun.component == component)
-        .order_by(CheckRun.started_at.desc())
-        .limit(1)
-    )
-    return session.scalar(statement)

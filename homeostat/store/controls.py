@@ -71,12 +71,12 @@ def lift(session: Session, name: str) -> bool:
 
 def is_on(session: Session, name: str) -> bool:
     """Return whether the switch holds at this moment."""
-    return name in _holding(session.execute(_NAMED, {"name": name}).all())
+    return name in _holding(session.connection().execute(_NAMED, {"name": name}).all())
 
 
 def holding(session: Session) -> frozenset[str]:
     """Return the names of all switches that hold at this moment, in one look."""
-    return _holding(session.execute(_ALL).all())
+    return _holding(session.connection().execute(_ALL).all())
 
 
 def _holding(rows: Iterable[Any]) -> frozenset[str]:

@@ -1,10 +1,9 @@
-"""State changes of components, and the maintenance windows that mute them."""
+"""State changes of components: what was told of each, and what held it back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from fnmatch import fnmatchcase
 
 from sqlalchemy import Index, String, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -35,19 +34,6 @@ class StateChange(Base):
     announced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
-class MaintenanceWindow(Base):
-    """A time in which the named components (a pattern such as `trading.*`) page nobody."""
-
-    __tablename__ = "maintenance_windows"
-
-    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
-    components: Mapped[str] = mapped_column(String(128))
-    starts_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    ends_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    actor: Mapped[str] = mapped_column(String(128))
-    reason: Mapped[str] = mapped_column(default="")
-
-
 def newest_changes(session: Session) -> dict[str, StateChange]:
     """Return each component's newest state change."""
     newest = select(func.max(StateChange.id)).group_by(StateChange.component)
@@ -74,16 +60,3 @@ def unannounced(session: Session, *, limit: int = 200) -> Sequence[StateChange]:
         .limit(limit)
     )
     return session.scalars(statement).all()
-
-
-def windows_at(session: Session, moment: datetime) -> Sequence[MaintenanceWindow]:
-    """Return the maintenance windows that are open at that moment."""
-    statement = select(MaintenanceWindow).where(
-        MaintenanceWindow.starts_at <= moment, MaintenanceWindow.ends_at > moment
-    )
-    return session.scalars(statement).all()
-
-
-def muting(windows: Sequence[MaintenanceWindow], component: str) -> MaintenanceWindow | None:
-    """Return the first of the windows that covers the component."""
-    return next((one for one in windows if fnmatchcase(component, one.components)), None)

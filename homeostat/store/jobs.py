@@ -157,10 +157,11 @@ def _due(statement: Any) -> Any:  # any SELECT statement
     return statement.where(Job.state.in_(OPEN_STATES), Job.send_at <= utcnow())
 
 
-def mark_sent(session: Session, job: Job) -> bool:
-    """Note that `job` is about to be sent; False where another process did so first.
+def mark_sent(session: Session, job: Job) -> JobState | None:
+    """Note that `job` is about to be sent: SENT; None where another process did so first.
 
-    The next send is put off by the doubled back-off; a job sent too often is quarantined.
+    The next send is put off by the doubled back-off. A job that was sent too often is given up:
+    QUARANTINED is returned, and the caller reports it.
     """
     wait = min(RESEND_FIRST * 2**job.sends, RESEND_LONGEST)
     state = JobState.SENT if job.sends < MOST_SENDS else JobState.QUARANTINED
@@ -169,7 +170,7 @@ def mark_sent(session: Session, job: Job) -> bool:
         .where(Job.id == job.id, Job.sends == job.sends, Job.state.in_(OPEN_STATES))
         .values(state=state, sends=job.sends + 1, send_at=utcnow() + wait)
     )
-    return _changed(session, statement) and state == JobState.SENT
+    return state if _changed(session, statement) else None
 
 
 def unmark_sent(session: Session, job: Job) -> bool:

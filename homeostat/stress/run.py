@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from homeostat import registry
-from homeostat.chaos import campaign
+from homeostat.chaos import campaign, forensics
 from homeostat.chaos import load as loading
 from homeostat.chaos.controls import revision
 from homeostat.chaos.ground import Ground, await_true
@@ -28,7 +28,6 @@ from homeostat.stress import drill_care
 from homeostat.stress.boot_facts import BootFacts
 from homeostat.stress.control_world import probes_can_fail
 from homeostat.stress.evidence import gathering
-from homeostat.stress.evidence import logs as log_evidence
 from homeostat.stress.evidence.gathering import Seen
 from homeostat.stress.evidence.memory import MemorySampler
 from homeostat.stress.evidence.window import Window
@@ -177,7 +176,7 @@ class Conductor:
         """Run the load and the waves, and stop when both are through."""
         history = self.folder / "history.jsonl"
         drills, canaries = Drills(), Canaries(self.around.canary)
-        logs = log_evidence.sizes(self.around.settings.state_dir / "logs")
+        logs = forensics.log_sizes(self.around.settings.state_dir / forensics.LOGS)
         # A fault and a drill at the same moment would blur whose latency it is.
         held = threading.Event()
         with ExitStack() as stack:

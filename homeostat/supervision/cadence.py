@@ -33,11 +33,6 @@ def offset_us(name: str, interval_s: float) -> int:
     return int.from_bytes(digest, "big") % slots * GRID_US
 
 
-def offset_of(name: str, interval_s: float) -> float:
-    """Return the entry's offset from the epoch in seconds, in [0, interval_s)."""
-    return offset_us(name, interval_s) / _SECOND_US
-
-
 def microseconds(moment: datetime) -> int:
     """Return an aware moment as whole microseconds since the epoch."""
     return (moment - EPOCH) // timedelta(microseconds=1)

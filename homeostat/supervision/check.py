@@ -112,7 +112,6 @@ def renew_lease(session: Session, component: Component, tick: Tick, evidence: Ev
     lease.renewed_at = now
     lease.expires_at = now + lease_length(tick.interval_s, spec.timeout_s)
     lease.evidence = evidence.model_dump(mode="json")
-    lease.worked_at = now
     lease.successes_in_row += 1
     if lease.successes_in_row >= spec.thresholds.recover_after:
         lease.failures_in_row = 0

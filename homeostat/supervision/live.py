@@ -25,7 +25,7 @@ from homeostat.supervision.ports import Bus, Event
 
 T = TypeVar("T")
 
-#: A browser that reconnects after less than this misses nothing worth a page of its own.
+#: So many of each kind are read at a time; what is left comes with the next look.
 _MOST_A_LOOK = 100
 #: How far back the bus is looked at again.
 _AGAIN = timedelta(seconds=10)

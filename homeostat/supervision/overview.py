@@ -50,9 +50,7 @@ def overview(session: Session, now: datetime | None = None) -> list[View]:
             standing = found[name]
             view = View(name, standing.state, standing.reason, kind.spec, leases.get(name))
             views.append(view)
-    return sorted(
-        views, key=lambda view: (view.wing, view.spec.tier if view.spec else 9, view.name)
-    )
+    return sorted(views, key=_place)
 
 
 def _place(view: View) -> tuple[str, int, str]:

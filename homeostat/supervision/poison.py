@@ -14,17 +14,13 @@ from typing import Any
 
 from redis import Redis
 
+from homeostat.dispatch import QUEUES, REDIS_SEPARATOR, redis_lists
 from homeostat.errors import HomeostatError
 from homeostat.incidents.failure import Failure, Source
 from homeostat.settings import Settings
 
-#: The queues of `workers.queues.ALL_QUEUES`; a test holds the two lists together.
-QUEUES = ("checks", "trade", "incidents", "chaos", "upkeep", "fix_analysis", "models")
 #: Messages that were moved aside lie here, newest first.
 QUARANTINE = "homeostat:quarantine"
-#: kombu's Redis transport keeps a queue's lower priorities in lists named with this separator.
-_PRIORITY_SEPARATOR = "\x06\x16"
-_PRIORITIES = range(10)
 #: A queue is looked through from the end where workers take from, no deeper than this.
 _DEPTH = 1_000
 
@@ -44,7 +40,7 @@ class Poison:
     @property
     def queue(self) -> str:
         """The queue whose list it lies in."""
-        return self.key.split(_PRIORITY_SEPARATOR, 1)[0]
+        return self.key.split(REDIS_SEPARATOR, 1)[0]
 
 
 def connect(settings: Settings) -> Redis:
@@ -60,8 +56,7 @@ def find(client: Redis, queues: tuple[str, ...] = QUEUES) -> list[Poison]:
     """Return the poison on the queues, without moving it."""
     found = []
     for queue in queues:
-        for priority in _PRIORITIES:
-            key = queue if priority == 0 else f"{queue}{_PRIORITY_SEPARATOR}{priority}"
+        for key in redis_lists(queue):
             rows: Any = client.lrange(key, -_DEPTH, -1)
             found += [Poison(key, raw, why) for raw in rows if (why := defect_of(raw))]
     return found

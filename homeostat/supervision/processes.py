@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -25,8 +27,8 @@ from homeostat.settings import LONGEST_SOCKET_PATH, Settings
 #: Supervisor publishes no types.
 _Transport: Any = supervisor_xmlrpc.SupervisorTransport
 
-#: The supervisor's states of a process that there is something to stop of.
-_ALIVE = ("RUNNING", "STARTING", "BACKOFF")
+#: The supervisor's states of a process that runs, or that it is about to have running.
+UNDER_WAY = ("RUNNING", "STARTING", "BACKOFF")
 #: How long a starting process is awaited, in seconds; the stack's own limit is 3.
 _LONGEST_START_S = 15.0
 _PAUSE_S = 0.1
@@ -120,7 +122,11 @@ class SupervisorProcesses:
         ]
 
     def restart(self, name: str) -> None:
-        """Stop the process, where it runs, and start it; one that is just starting is awaited."""
+        """Stop the process, where it runs, and start it; one that is just starting is awaited.
+
+        Whoever asks may run in the very process that is stopped, or be stopped meanwhile; what
+        was stopped is started all the same.
+        """
         full = self._full_name(name)
         state = self._state(full)
         if state == "STARTING":
@@ -128,13 +134,31 @@ class SupervisorProcesses:
             state = self._settled(full)
             if state == "RUNNING":
                 return
-        if state in _ALIVE:
-            self._call("stopProcess", full)
-        self._call("startProcess", full)
+        if state in UNDER_WAY:
+            self._stop_and_start(name)
+        else:
+            self._call("startProcess", full)
 
-    def start(self, name: str) -> None:
-        """Ask for the process to be started, and do not wait for it."""
-        self._call("startProcess", self._full_name(name), False)  # `wait`
+    def _stop_and_start(self, name: str) -> None:
+        """Have a process of its own do both, in a session that nobody ends with this one."""
+        command = [sys.executable, "-m", __name__, str(self._socket), name]
+        # A pipe would break with this process, and take the start with it.
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                check=False,
+            )
+            said.seek(0)
+            if done.returncode:
+                raise ProcessControlError(said.read().strip() or f"{name} was not restarted.")
+
+    def start(self, name: str, *, wait: bool = False) -> None:
+        """Ask for the process to be started; with `wait` return when it runs."""
+        self._call("startProcess", self._full_name(name), wait)
 
     def stop(self, name: str) -> None:
         """Stop the process and return when it has ended; it stays stopped until it is started."""
@@ -172,3 +196,18 @@ class SupervisorProcesses:
             ) from error
         finally:
             transport.close()
+
+
+def main() -> None:
+    """Stop and start a process; the supervisor's socket and its name are on the command line."""
+    socket, name = sys.argv[1:]
+    control = SupervisorProcesses(Path(socket))
+    try:
+        control.stop(name)
+        control.start(name, wait=True)
+    except ProcessControlError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

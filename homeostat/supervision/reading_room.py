@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from homeostat import syntax
+
 #: The root of the source tree that this process runs from, or of the installed packages.
 HOUSE = Path(__file__).parents[2]
 #: Packages whose docstrings are read.
@@ -74,7 +76,7 @@ def docstrings(path: Path, module: str) -> list[Text]:
     """Return the documented names of one module; a file that does not parse has none."""
     module = module.removesuffix(".__init__")
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = syntax.parse(path.read_bytes())
     except (SyntaxError, ValueError):
         return []
     found = []

@@ -24,8 +24,8 @@ def standings(
 ) -> dict[str, Standing]:
     """Return the standing of every component in `specs`.
 
-    RUNNING takes a fresh lease, a passed probe and real work; a component whose need is not
-    RUNNING is DEGRADED with that need as the reason; what is not known is UNKNOWN.
+    RUNNING takes a fresh lease and a passed probe, which is the real job done once; a component of
+    which a need is FAILED or UNKNOWN is DEGRADED for that reason; what is not known is UNKNOWN.
     """
     own = {name: _own(name, leases.get(name), now) for name in specs}
     return {name: _with_needs(own[name], spec, own) for name, spec in specs.items()}
@@ -41,8 +41,6 @@ def _own(name: str, lease: Lease | None, now: datetime) -> Standing:
         return Standing(name, State.UNKNOWN, f"the lease ran out {age:.0f} s ago")
     if not lease.probe_passed:
         return Standing(name, State.FAILED, lease.reason or "the last probe failed")
-    if lease.worked_at is None:
-        return Standing(name, State.UNKNOWN, "it has done no work yet")
     if lease.failures_in_row:
         return Standing(name, State.DEGRADED, f"{lease.failures_in_row} failures: {lease.reason}")
     return Standing(name, State.RUNNING, "")

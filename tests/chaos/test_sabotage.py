@@ -284,7 +284,7 @@ def drilled(*, swallow: bool) -> Facts:
     facts = green()
     with reading() as session:
         explained = incidents.explanations(session, window, {})
-        facts.incidents = incidents.gather(session, window, names, explained, (None, None))
+        facts.incidents = incidents.gather(session, window, names, explained)
         facts.incidents.failure_to_analysis = green().incidents.failure_to_analysis  # type: ignore[union-attr]  # the green facts have incidents
     return facts
 

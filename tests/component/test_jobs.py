@@ -40,7 +40,7 @@ def send(job_id: str | None) -> bool:
     with transaction() as session:
         row = session.get(Job, job_id)
         assert row is not None
-        return jobs.mark_sent(session, row)
+        return jobs.mark_sent(session, row) is JobState.SENT
 
 
 def test_one_natural_key_is_one_job() -> None:
@@ -106,7 +106,7 @@ def test_two_senders_that_saw_the_same_row_send_it_once() -> None:
     with transaction() as session:
         second = jobs.mark_sent(session, seen)
 
-    assert (first, second) == (True, False)
+    assert (first, second) == (JobState.SENT, None)
 
 
 def test_an_ended_job_is_not_started_again() -> None:

@@ -24,6 +24,20 @@ with transaction() as session:
 print(evidence.model_dump_json())
 """
 
+HEALED = """
+import sys
+from homeostat import registry
+from homeostat.clock import utcnow
+from homeostat.component import Evidence
+from homeostat.repair.remedy import Cause
+
+name = "plugins.disk_space"
+if "broken" in sys.argv:
+    registry.load(name).probe = lambda self, session: Evidence(claim="it works", passed=False)
+outcome = registry.find("kernels.self_healing").remedy(Cause("i:1", name, "OSError", utcnow()))
+print(outcome.playbook, outcome.acted, outcome.verified)
+"""
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -63,3 +77,16 @@ def test_it_is_listed_beside_what_ships_with_its_own_cadence(site: Path) -> None
     found = {one["name"]: one for one in listed["components"]}
     assert found["plugins.disk_space"]["interval_s"] == 30
     assert len([name for name in found if name.startswith("kernels.")]) == 20
+
+
+@pytest.mark.parametrize(("probe", "verified"), [("", "True"), ("broken", "False")])
+@pytest.mark.usefixtures("sqlite_store")
+def test_its_own_remedy_is_carried_out_and_believed_by_its_probe(
+    site: Path, probe: str, verified: str
+) -> None:
+    scratch = settings().ensure_state_dir() / "scratch"
+    scratch.mkdir()
+    (scratch / "large").write_bytes(b"x" * 4096)
+    told = run(site, "-c", HEALED, probe).split()
+    assert told == ["plugins.disk_space:clear_scratch", "True", verified]
+    assert not scratch.exists()

@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -87,18 +87,17 @@ class Inbox:
 
 
 @contextmanager
-def celery(
-    *words: str, state: Path | None = None, app: str = "tests.worker.beat_app", **env: str
+def process(
+    *words: str, log: Path, env: Mapping[str, str], cwd: Path = ROOT
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `celery -A app …` and kill what is left of it at the end."""
-    log_file = (state or settings().state_dir).parent / f"{words[0]}.log"
-    with log_file.open("ab") as log:
+    """Run `celery` with these words, and kill what is left of it at the end."""
+    with log.open("ab") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", app, *words],
-            cwd=ROOT,
-            env={**os.environ, **env},
-            stdout=log,
-            stderr=log,
+            [sys.executable, "-m", "celery", *words],
+            cwd=cwd,
+            env=dict(env),
+            stdout=file,
+            stderr=file,
             start_new_session=True,
         )
     try:
@@ -108,10 +107,28 @@ def celery(
             process.send_signal(signal.SIGCONT)
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(20)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+def celery(
+    *words: str, state: Path | None = None, app: str = "tests.worker.beat_app", **env: str
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """Run `celery -A app …` on this test's settings."""
+    log = (state or settings().state_dir).parent / f"{words[0]}.log"
+    return process("-A", app, *words, log=log, env={**os.environ, **env})
+
+
+def user_worker(
+    app: str, folder: Path, *, log: Path, env: Mapping[str, str]
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """Run the worker of a user's application, in the folder that it lies in."""
+    return process(
+        "-A", app, "worker", "-c", "2", "-l", "INFO", "--without-gossip", "--without-mingle",
+        log=log, env=env, cwd=folder,
+    )  # fmt: skip
 
 
 def table(*rows: dict[str, Any]) -> str:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +20,7 @@ from homeostat.store.embedded import EmbeddedServer
 from homeostat.store.incidents import Bundle, Incident
 from homeostat.store.jobs import Job
 from tests.waiting import wait_until
+from tests.worker.rig import user_worker
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "celery_app"
@@ -42,26 +40,12 @@ def shop(tmp_path: Path) -> Iterator[Celery]:
             "PYTHONPATH": str(ROOT),
             "SHOP_API_TOKEN": "planted-secret-1",
         }
-        log = (tmp_path / "worker.log").open("wb")
-        command = [sys.executable, "-m", "celery", "-A", "shop", "worker", "-c", "2", "-l", "INFO",
-                   "--without-gossip", "--without-mingle"]  # fmt: skip
-        worker = subprocess.Popen(
-            command, cwd=EXAMPLE, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
         client = Celery("client", broker=own.broker, backend=own.broker)
         client.conf.task_default_queue = "shop"
-        try:
+        with user_worker("shop", EXAMPLE, log=tmp_path / "worker.log", env=environment):
             wait_until(lambda: client.control.ping(timeout=0.5), "the worker answers", 60)
             yield client
-        finally:
-            worker.send_signal(signal.SIGTERM)
-            try:
-                worker.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(worker.pid, signal.SIGKILL)
-                worker.wait(5)
-            log.close()
-            client.close()
+        client.close()
 
 
 def incident_of(task: str) -> Incident | None:

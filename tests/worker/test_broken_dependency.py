@@ -90,7 +90,7 @@ def stream_of_the_probe(broken: str) -> Callable[[RunningStack], None]:
 BREAKS = {
     "kernels.governance": Break(policy("no policy at all ["), policy(None)),
     "kernels.health_monitor": Break(
-        renamed("maintenance_windows", "gone"), renamed("gone", "maintenance_windows")
+        renamed("state_changes", "gone"), renamed("gone", "state_changes")
     ),
     "kernels.clarity_framework": Break(renamed("trust", "gone"), renamed("gone", "trust")),
     "kernels.secret_manager": Break(key_file(0o644), key_file(0o600)),

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from homeostat.store.embedded import EmbeddedServer
 from tests.component.repair.conftest import git
 from tests.running_stack import environment, homeostat, running
 from tests.waiting import wait_until
+from tests.worker.rig import user_worker
 
 pytestmark = [
     pytest.mark.slow,
@@ -50,27 +48,14 @@ def shop(clone: Path, tmp_path: Path) -> Iterator[Celery]:
     env = environment(
         state, SHOP_BROKER_URL=own.broker, SHOP_RESULT_URL=own.broker, PYTHONPATH=str(ROOT)
     )
-    words = ["-A", "shop", "worker", "-c", "2", "--without-gossip", "--without-mingle"]
     with (
         EmbeddedServer(own),
         running(state, HOMEOSTAT_REPOSITORY=str(clone)),
-        (tmp_path / "worker.log").open("wb") as log,
+        user_worker("shop", clone, log=tmp_path / "worker.log", env=env),
     ):
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "celery", *words],
-            cwd=clone, env=env, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        try:
-            wait_until(lambda: client.control.ping(timeout=0.5), "the worker answers", 60)
-            yield client
-        finally:
-            worker.send_signal(signal.SIGTERM)
-            try:
-                worker.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(worker.pid, signal.SIGKILL)
-                worker.wait(5)
-            client.close()
+        wait_until(lambda: client.control.ping(timeout=0.5), "the worker answers", 60)
+        yield client
+    client.close()
 
 
 def receipt(client: Celery) -> object:

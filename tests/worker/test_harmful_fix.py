@@ -12,7 +12,7 @@ import pytest
 from homeostat.clock import from_iso
 from homeostat.repair.pickup import STRAGGLERS
 from homeostat.repair.sandbox import Isolation, detect_isolation
-from tests.component.repair.conftest import git, write
+from tests.component.repair.conftest import begin, git, write
 from tests.running_stack import RunningStack, running
 from tests.waiting import wait_until
 
@@ -78,9 +78,7 @@ def checkout(tmp_path: Path) -> Path:
         filled = {"name": name, "type": name.title(), "interval": INTERVAL_S, "call": call}
         files[f"{name}.py"] = COMPONENT.format(**filled)
     write(made, files)
-    git(made, "init", "-q")
-    git(made, "add", "-A")
-    git(made, "commit", "-q", "-m", "Charge amounts")
+    begin(made, "Charge amounts")
     info = tmp_path / "site" / "shop-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shop\nVersion: 1.0\n")

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +15,10 @@ from celery.exceptions import TimeoutError as NoAnswerError
 from homeostat.repair.sandbox import Isolation, detect_isolation
 from homeostat.settings import Settings
 from homeostat.store.embedded import EmbeddedServer
-from tests.component.repair.conftest import git, write
+from tests.component.repair.conftest import begin, git, write
 from tests.running_stack import RunningStack, running
 from tests.waiting import wait_until
+from tests.worker.rig import user_worker
 
 pytestmark = [
     pytest.mark.slow,
@@ -72,10 +69,7 @@ def checkout(folder: Path, *, tested: bool) -> Path:
                  ".gitignore": "__pycache__/\n"})  # fmt: skip
     if tested:
         write(made, {"tests/test_prices.py": TEST})
-    git(made, "init", "-q")
-    git(made, "add", "-A")
-    git(made, "commit", "-q", "-m", "A till")
-    return made
+    return begin(made)
 
 
 @contextmanager
@@ -83,21 +77,8 @@ def worker(repository: Path, stack: RunningStack, broker: str, log: Path) -> Ite
     """The user's worker, started by the user; gives its pid."""
     environment = {**stack.env, "TILL_BROKER": broker, "PYTHONPATH": str(ROOT)}
     environment.pop("HOMEOSTAT_REPOSITORY")
-    command = [sys.executable, "-m", "celery", "-A", "till", "worker", "-c", "2", "-l", "INFO",
-               "--without-gossip", "--without-mingle"]  # fmt: skip
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, cwd=repository, env=environment, stdout=out, stderr=out, start_new_session=True
-        )
-        try:
-            yield process.pid
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(5)
+    with user_worker("till", repository, log=log, env=environment) as process:
+        yield process.pid
 
 
 def repairs(stack: RunningStack) -> list[dict[str, Any]]:

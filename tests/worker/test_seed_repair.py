@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from homeostat.store.jobs import Job
 from homeostat.store.repair import Repair
 from tests.running_stack import environment, homeostat
 from tests.waiting import wait_until
+from tests.worker.rig import process
 
 pytestmark = [
     pytest.mark.slow,
@@ -50,25 +49,12 @@ def env_of(patient: Patient) -> dict[str, str]:
     )
 
 
-@contextmanager
-def fix_worker(patient: Patient, log: Path) -> Iterator[None]:
+def fix_worker(patient: Patient, log: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """The worker of the fix-analysis queue, as the stack starts it."""
-    words = ["-A", "workers.app", "worker", "-Q", QUEUE, "-c", "2", "-n", "fix@%h",
-             "--without-gossip", "--without-mingle"]  # fmt: skip
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "celery", *words],
-            cwd=ROOT, env=env_of(patient), stdout=out, stderr=out,
-        )  # fmt: skip
-        try:
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(5)
+    return process(
+        "-A", "workers.app", "worker", "-Q", QUEUE, "-c", "2", "-n", "fix@%h",
+        "--without-gossip", "--without-mingle", log=log, env=env_of(patient),
+    )  # fmt: skip
 
 
 def repairs(patient: Patient) -> dict[str, Repair]:

@@ -27,7 +27,7 @@ from homeostat.supervision import poison
 from tests.conftest import forget_settings
 from tests.running_stack import RunningStack, alive, environment, homeostat
 from tests.waiting import wait_until
-from workers import control, leftovers, queues, readiness
+from workers import leftovers, queues, readiness
 from workers.processes import processes
 
 #: All processes of the stack, as a person sees them.
@@ -345,11 +345,6 @@ def test_status_without_a_stack_is_loud_about_what_is_not_known(tmp_path: Path) 
     assert seen["queues"] == "UNKNOWN"
     assert {row["state"] for row in seen["components"]} == {"UNKNOWN"}
     assert seen["counts"]["RUNNING"] == 0
-
-
-def test_the_names_of_nodes_and_queues_fit_together() -> None:
-    assert set(poison.QUEUES) == set(queues.ALL_QUEUES)
-    assert {control.MAIN, control.FIX} == {"main", "fix"}
 
 
 def test_every_queue_but_the_models_is_consumed_by_exactly_one_worker(

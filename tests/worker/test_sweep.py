@@ -6,12 +6,14 @@ from datetime import timedelta
 
 import pytest
 from celery import Celery
+from sqlalchemy import select
 
 from homeostat.clock import utcnow
 from homeostat.settings import settings
 from homeostat.store import jobs
 from homeostat.store.database import migrate, reading, transaction
 from homeostat.store.embedded import EmbeddedServer
+from homeostat.store.incidents import Incident
 from homeostat.store.jobs import Job, JobState
 from workers import queues
 from workers.config import celery_settings
@@ -122,3 +124,21 @@ def test_a_broker_that_is_away_counts_no_send() -> None:
     with reading() as session:
         assert jobs.counts(session) == {JobState.PENDING: 2}
     assert [sends(job_id) for job_id in job_ids] == [0, 0]
+
+
+def test_a_job_that_is_given_up_is_an_incident_whose_analysis_is_sent(
+    embedded_broker: EmbeddedServer,
+) -> None:
+    del embedded_broker
+    dispatcher = _dispatcher()
+    (job_id,) = add()
+    with transaction() as session:
+        session.get_one(Job, job_id).sends = jobs.MOST_SENDS
+    make_due()
+
+    assert sweep(dispatcher) == 1, "the analysis, and not the job"
+    assert waiting(dispatcher.app, queues.FIX_ANALYSIS) == 1
+    with reading() as session:
+        assert session.get_one(Job, job_id).state == JobState.QUARANTINED
+        incident = session.scalars(select(Incident)).one()
+    assert (incident.type, incident.task) == ("JobGivenUpError", "stress.effect")

@@ -10,7 +10,6 @@ FAULTS: dict[str, type[Fault]] = {
     "kill_processes": processes.KillProcesses,
     "stop_process": processes.StopProcess,
     "lose_broker_data": broker.LoseData,
-    "flood_queue": broker.FloodQueue,
     "duplicate_deliveries": broker.DuplicateDeliveries,
     "poison_message": broker.PoisonMessage,
     "lock_store": store.LockStore,

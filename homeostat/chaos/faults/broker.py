@@ -11,7 +11,6 @@ from redis import Redis
 from sqlalchemy import select
 
 from homeostat.chaos.faults.fault import Fault, FaultNotPossibleError, Plan
-from homeostat.chaos.load import LOAD_PRIORITY
 from homeostat.chaos.scenario import Proof
 from homeostat.store.database import reading
 from homeostat.store.jobs import Job
@@ -65,27 +64,6 @@ class LoseData(_RedisFault):
     def remedied(self, plan: Plan) -> Proof | None:
         """The sweeper has sent jobs again."""
         return _sent_again(self, plan)
-
-
-class FloodQueue(_RedisFault):
-    """A burst of jobs far beyond what the workers take in a second."""
-
-    def plan(self) -> Plan:
-        """Nothing to find: the queue is there."""
-        return Plan(clues={"messages": int(str(self.arguments.get("messages", 5_000)))})
-
-    def strike(self, plan: Plan) -> None:
-        """Ask for them all."""
-        for _ in range(int(str(plan.clues["messages"]))):
-            plan.key, _told = self.load.submit(priority=LOAD_PRIORITY - 2)
-        with closing(self.client()) as client:
-            plan.clues["depth"] = _depth(client)
-
-    def happened(self, plan: Plan) -> Proof:
-        """The queue is deep."""
-        depth = int(str(plan.clues["depth"]))
-        held = depth > int(str(plan.clues["messages"])) // 10
-        return self.proof("the queue is deep", held=held, depth=depth)
 
 
 class DuplicateDeliveries(_RedisFault):

@@ -28,7 +28,7 @@ class Plan:
     undo: list[Undo] = field(default_factory=list)
     #: The job that was hit, where it was one.
     key: str = ""
-    #: How many keys of the load the fault itself has asked for.
+    #: What the fault has seen or made on the way, for its own later questions.
     clues: dict[str, JsonValue] = field(default_factory=dict)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pydantic import JsonValue
@@ -215,14 +214,6 @@ class Governance(Component):
         except (HomeostatError, SQLAlchemyError) as error:
             return Decision(False, False, f"refused, because governance failed: {error}")
         return decision
-
-    def waiting(self, session: Session) -> Sequence[Approval]:
-        """Return the approvals that wait for a person, oldest first."""
-        return approvals.waiting(session)
-
-    def outcome(self, session: Session, *, action: str, signature: str, succeeded: bool) -> int:
-        """Count a proven outcome and return the successes in a row since the last failure."""
-        return track_records.note(session, action, signature, succeeded=succeeded).in_row
 
     def probe(self, session: Session) -> Evidence:
         """Rule on three actions and take one approval through its life, then undo it all."""

@@ -25,9 +25,10 @@ from homeostat.component import (
     Wing,
 )  # fmt: skip
 from homeostat.errors import BrokerUnavailableError
+from homeostat.incidents import mutes
 from homeostat.kernels.health_monitor import drill, ticks
 from homeostat.store import checks, health
-from homeostat.store.health import MaintenanceWindow, StateChange
+from homeostat.store.health import StateChange
 from homeostat.supervision.events import undone
 from homeostat.supervision.ledger import Account
 from homeostat.supervision.ports import Bus
@@ -54,19 +55,6 @@ class HealthMonitor(Component):
         """Return the standing of every component that can be loaded."""
         return standings(registry.specs(), checks.leases(session), utcnow())
 
-    def open_window(
-        self, session: Session, components: str, *, minutes: float, actor: str, reason: str
-    ) -> MaintenanceWindow:
-        """Open a maintenance window over a pattern of components, from now on."""
-        now = utcnow()
-        window = MaintenanceWindow(
-            id=new_id(), components=components, starts_at=now,
-            ends_at=now + timedelta(minutes=minutes), actor=actor, reason=reason,
-        )  # fmt: skip
-        session.add(window)
-        session.flush()
-        return window
-
     def ledger(self, session: Session, start: datetime, end: datetime) -> dict[str, Account]:
         """Return the account of every checked entry for the ticks due in [start, end).
 
@@ -79,7 +67,6 @@ class HealthMonitor(Component):
         specs = registry.specs()
         leases = checks.leases(session)
         known = health.newest_changes(session)
-        windows = health.windows_at(session, now)
         current = standings(specs, leases, now)
         made = []
         for name, standing in current.items():
@@ -94,7 +81,7 @@ class HealthMonitor(Component):
                 reason=standing.reason[:500],
                 at=now,
                 suppressed_by=_failed_parent(specs[name].needs, current),
-                muted_by=window.id if (window := health.muting(windows, name)) else "",
+                muted_by=mute.id if (mute := mutes.on_component(session, name, now)) else "",
                 flapping=self._flaps(session, name, now),
             )
             session.add(change)

@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session
 
 from homeostat.clock import new_id, utcnow
 from homeostat.component import ComponentSpec
-from homeostat.store import beat, health
+from homeostat.incidents import mutes
+from homeostat.incidents.mutes import MuteKind
+from homeostat.store import beat
 from homeostat.store.beat import BeatEntry
 from homeostat.store.checks import CheckRun, Lease
-from homeostat.store.health import MaintenanceWindow
 from homeostat.supervision import cadence
 from homeostat.supervision.ledger import Account
 from homeostat.supervision.state import standings
@@ -25,11 +26,6 @@ class Monitor(Protocol):
     @property
     def spec(self) -> ComponentSpec:
         """Its declared facts."""
-
-    def open_window(
-        self, session: Session, components: str, *, minutes: float, actor: str, reason: str
-    ) -> MaintenanceWindow:
-        """Open a maintenance window."""
 
     def ledger(self, session: Session, start: datetime, end: datetime) -> dict[str, Account]:
         """Return the account of every checked entry."""
@@ -49,15 +45,16 @@ def planted_states(session: Session, monitor: Monitor, nonce: str) -> dict[str, 
         return str(standings({name: spec}, {name: lease}, now)[name].state)
 
     states: list[JsonValue] = [seen()]
-    lease.expires_at, lease.worked_at = now + timedelta(minutes=1), now
+    lease.expires_at = now + timedelta(minutes=1)
     states.append(seen())
     lease.failures_in_row, lease.probe_passed = 1, False
     states.append(seen())
-    window = monitor.open_window(
-        session, f"*{nonce}", minutes=1, actor=monitor.spec.full_name, reason="probe"
+    planted = f"{nonce}.part"
+    window = mutes.add(
+        session, MuteKind.MAINTENANCE, f"{nonce}.*", ends_at=now + timedelta(minutes=1), actor=name
     )
-    mutes = health.muting(health.windows_at(session, utcnow()), f"x{nonce}")
-    return {"seen": states, "window_mutes": mutes is not None and mutes.id == window.id}
+    found = mutes.on_component(session, planted, utcnow())
+    return {"seen": states, "window_mutes": found is not None and found.id == window.id}
 
 
 def planted_gap(session: Session, monitor: Monitor, nonce: str) -> dict[str, JsonValue]:

@@ -13,6 +13,7 @@ from redis import RedisError
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from homeostat.dispatch import QUEUES, REDIS_STEPS, redis_lists
 from homeostat.errors import BrokerUnavailableError
 from homeostat.settings import Settings
 from homeostat.store import jobs
@@ -26,7 +27,6 @@ from homeostat.supervision.processes import (
 #: (subject, name of the figure with its unit) → value.
 Figures = dict[tuple[str, str], float]
 
-_SEPARATOR, _STEPS = "\x06\x16", range(1, 10)
 #: A process that is younger still grows into its work, and says nothing about leaks, in seconds.
 WARM_UP_S = 60.0
 
@@ -104,17 +104,16 @@ def _queues(settings: Settings, unmeasured: dict[str, str]) -> Figures:
         client.ping()
         figures["broker", "ping_s"] = time.perf_counter() - start
         with client.pipeline(transaction=False) as pipe:
-            for queue in poison.QUEUES:
-                for key in (queue, *(f"{queue}{_SEPARATOR}{step}" for step in _STEPS)):
-                    pipe.llen(key)
+            for key in (key for queue in QUEUES for key in redis_lists(queue)):
+                pipe.llen(key)
             lengths = pipe.execute()
     except poison.NoRedisBrokerError:
         return _queues_of_another_broker(unmeasured)
     except (RedisError, OSError) as error:
         unmeasured["queues"] = f"the broker does not answer: {error}"
         return figures
-    steps = len(_STEPS) + 1
-    for number, queue in enumerate(poison.QUEUES):
+    steps = len(REDIS_STEPS)
+    for number, queue in enumerate(QUEUES):
         figures[f"queue:{queue}", "depth"] = sum(lengths[number * steps : (number + 1) * steps])
     return figures
 

@@ -133,7 +133,7 @@ class SelfHealing(Component):
         self, session: Session, playbook: str, *, component: str, asked_by: str, target: str = ""
     ) -> str:
         """Ask for a playbook from outside an incident; the next cycle hands it to a worker."""
-        playbooks.named(playbook)
+        playbooks.named(playbook, choice.offered(component))
         run = RemedyRun(playbook=playbook, component=component, cause=asked_by, target=target)
         run.state = RunState.REQUESTED
         session.add(run)
@@ -146,7 +146,7 @@ class SelfHealing(Component):
             run = session.get_one(RemedyRun, run_id, with_for_update=True)
             if run.state != RunState.REQUESTED:
                 return nothing_done("it was carried out already", run.playbook)
-            playbook = playbooks.named(run.playbook)
+            playbook = playbooks.named(run.playbook, choice.offered(run.component))
             cause = Cause(run.cause, run.component, "", run.started_at, run.target)
             governance = self._governance()
             if refusal := consent.withheld(governance, session, ACTOR, run, cause, playbook):
@@ -240,7 +240,8 @@ class SelfHealing(Component):
         known: Mapping[str, JsonValue],
     ) -> None:
         """Say why this playbook was carried out or not, and which others were made for the case."""
-        others = playbooks.fitting(cause.error_type, cause.component)
+        offered = choice.offered(cause.component)
+        others = playbooks.fitting(cause.error_type, cause.component, offered)
         decisions.record(
             session,
             component=ACTOR,

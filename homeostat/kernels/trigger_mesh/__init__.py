@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from homeostat import registry
 from homeostat.clock import new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
+from homeostat.dispatch import queue_of
 from homeostat.incidents.failure import Failure, Source
 from homeostat.incidents.recognition import report
 from homeostat.kernels.trigger_mesh import observers
@@ -129,7 +130,7 @@ class TriggerMesh(Component):
                 session,
                 task,
                 {"event": dict(payload), "rule": rule.name},
-                queue=_queue_of(task),
+                queue=queue_of(task),
                 natural_key=f"trigger:{firing.id}",
             )
             return job or ""
@@ -255,10 +256,3 @@ def _seen_since(session: Session, rule: str, subject: str, since: datetime) -> i
         .where(Firing.rule == rule, Firing.subject == subject, Firing.at >= since)
     )
     return int(session.scalar(statement) or 0)
-
-
-def _queue_of(task: str) -> str:
-    """Return the queue by the first part of the task's name, as `workers.queues` has it."""
-    first = task.split(".", 1)[0]
-    known = {"checks", "trade", "incidents", "fix_analysis", "chaos", "upkeep", "models"}
-    return first if first in known else "upkeep"

@@ -6,7 +6,6 @@ becomes the new baseline. Baselines of this host lie in a file of the state fold
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ from pydantic import JsonValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from homeostat import syntax
 from homeostat.clock import utcnow
 from homeostat.settings import Settings
 from homeostat.store import checks
@@ -114,7 +114,7 @@ def _of_code(files: list[str], now: Facts) -> Observation:
 
 def _parses(path: Path) -> bool:
     try:
-        ast.parse(path.read_bytes())
+        syntax.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError):
         return False
     return True

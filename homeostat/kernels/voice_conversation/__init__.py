@@ -84,11 +84,6 @@ class VoiceConversation(Component):
         session.flush()
         return reply
 
-    def listen(self, session: Session, recording: bytes, *, speaker: str) -> tuple[Reply, bytes]:
-        """Answer a spoken utterance (a WAV file) with the reply and its own recording."""
-        reply = self.converse(session, speech.hear(recording), speaker=speaker)
-        return reply, speech.say(reply.text)
-
     def _answer(self, session: Session, words: str, speaker: str) -> Reply:
         plain: dict[str, Callable[[Session], str]] = {
             "status": answers.status,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from homeostat.incidents.views import IS_OPEN
 from homeostat.store import approvals
 from homeostat.store.audit import AuditRow
 from homeostat.store.decisions import DecisionRecord
@@ -30,9 +31,7 @@ def status(session: Session) -> str:
 def what_broke(session: Session) -> str:
     """Tell the open incidents, the newest first."""
     found = session.scalars(
-        select(Incident)
-        .where(Incident.resolved_at.is_(None), Incident.state != "pending")
-        .order_by(Incident.last_seen_at.desc())
+        select(Incident).where(IS_OPEN).order_by(Incident.last_seen_at.desc())
     ).all()
     if not found:
         return "No incident is open."

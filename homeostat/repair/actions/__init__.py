@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from homeostat.repair.actions.ground import Action, ActionFailedError, Ground
+from homeostat.repair.actions.own_remedy import HealComponent
 from homeostat.repair.actions.pools import GrowPool, RestorePool
 from homeostat.repair.actions.quarantine import PurgePoison
 from homeostat.repair.actions.restarts import (
@@ -26,6 +27,7 @@ from homeostat.store import controls
 __all__ = ["ACTIONS", "PROCESS_OF", "Action", "ActionFailedError", "Ground"]
 
 ACTIONS: Mapping[ActionName, Action] = {
+    ActionName.HEAL_COMPONENT: HealComponent(),
     ActionName.RESTART_COMPONENT: RestartComponent(),
     ActionName.RESTART_PROCESS: RestartProcess(),
     ActionName.RELOAD_CONFIG: ReloadConfig(),

@@ -64,6 +64,18 @@ class Action(Protocol):
         """Take the act back, whose effect was not seen; raises CannotUndoError."""
 
 
+def probed_since(ground: Ground, before: Mapping[str, JsonValue]) -> Evidence:
+    """Probe the target; evidence from before `before["at"]` proves nothing."""
+    with ground.transaction() as session:
+        seen = ground.find(ground.target).probe(session)
+    fresh = seen.at >= datetime.fromisoformat(str(before["at"]))
+    return Evidence(
+        claim=f"the probe of {ground.target} passes after the {ground.step.action}",
+        passed=seen.passed and fresh,
+        observed={"probe": seen.observed, "passed": seen.passed, "fresh": fresh},
+    )
+
+
 def is_number(value: object) -> TypeGuard[float]:
     """Return whether a parameter is a number; a flag is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from pydantic import JsonValue
 from redis import Redis
@@ -13,7 +13,7 @@ from sqlalchemy import text
 from homeostat.clock import utcnow
 from homeostat.component import Evidence
 from homeostat.errors import BrokerUnavailableError
-from homeostat.repair.actions.ground import ActionFailedError, Ground, is_number
+from homeostat.repair.actions.ground import ActionFailedError, Ground, is_number, probed_since
 from homeostat.supervision.contracts import CannotUndoError
 from homeostat.supervision.processes import ProcessInfo
 
@@ -47,14 +47,7 @@ class RestartComponent:
 
     def observe(self, ground: Ground, before: Mapping[str, JsonValue]) -> Evidence:
         """Probe it; evidence from before the restart proves nothing."""
-        with ground.transaction() as session:
-            seen = ground.find(ground.target).probe(session)
-        fresh = seen.at >= datetime.fromisoformat(str(before["at"]))
-        return Evidence(
-            claim=f"the probe of {ground.target} passes after the restart",
-            passed=seen.passed and fresh,
-            observed={"probe": seen.observed, "passed": seen.passed, "fresh": fresh},
-        )
+        return probed_since(ground, before)
 
     def undo(self, ground: Ground, before: Mapping[str, JsonValue]) -> None:
         """Nothing outside this process was touched, so nothing is left to take back."""

@@ -15,6 +15,8 @@ from typing import TypeVar
 import libcst as cst
 from libcst import matchers
 
+from homeostat import syntax
+
 Block = TypeVar("Block", cst.Module, cst.IndentedBlock)
 _Statements = Sequence[cst.BaseStatement]
 _WORDS = re.compile(r"[A-Za-z_]\w*")
@@ -23,7 +25,7 @@ _WORDS = re.compile(r"[A-Za-z_]\w*")
 def is_block(text: str) -> bool:
     """Return whether the text is a run of whole statements, as `replace_block` can look for."""
     try:
-        return bool(ast.parse(text).body)
+        return bool(syntax.parse(text).body)
     except SyntaxError:
         return False
 
@@ -49,8 +51,8 @@ def replace_block(source: str, was: str, becomes: str) -> str:
 class _Replacing(cst.CSTTransformer):
     def __init__(self, was: str, becomes: str) -> None:
         super().__init__()
-        self._was = [ast.dump(one) for one in ast.parse(was).body]
-        self._becomes = [ast.dump(one) for one in ast.parse(becomes).body]
+        self._was = [ast.dump(one) for one in syntax.parse(was).body]
+        self._becomes = [ast.dump(one) for one in syntax.parse(becomes).body]
         self._new = cst.parse_module(becomes).body
         self.count = 0
 
@@ -94,7 +96,7 @@ def _dump(statement: cst.BaseStatement) -> str:
     """Return the syntax tree; one line of several statements is none that a run is made of."""
     code = cst.Module([]).code_for_node(statement)
     try:
-        parsed = ast.parse(code).body
+        parsed = syntax.parse(code).body
     except SyntaxError:
         return ""
     return ast.dump(parsed[0]) if len(parsed) == 1 else ""

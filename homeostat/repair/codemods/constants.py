@@ -85,6 +85,8 @@ def traces_of(function: FunctionNode, name: str, given: set[type]) -> list[Trace
             )
         elif len(nodes) <= _MOST_PLAIN:
             found.append(Trace(value, tuple(nodes), 0.4 / len(nodes), f"at each {value}"))
+            if 0 < len(likely) < len(nodes):
+                found.append(Trace(value, tuple(likely), 0.3, f"where {value} is handed on"))
     return sorted(found, key=lambda item: -item.score)
 
 

@@ -6,6 +6,8 @@ import ast
 import re
 from collections.abc import Iterator
 
+from homeostat import syntax
+
 _DEFINING = re.compile(r"(?:async\s+def|def|class)\s+")
 
 #: A place in a source: line from 1, column in bytes from 0.
@@ -20,7 +22,7 @@ def rename_definition(source: str, qualname: str, new: str) -> str | None:
     that the syntax tree says (before Python 3.12 it is wrong inside f-strings).
     """
     owner, _, old = qualname.rpartition(".")
-    module = ast.parse(source)
+    module = syntax.parse(source)
     lines = [line.encode() for line in source.splitlines(keepends=True)]
     defined = set(_definitions(module, "", owner, old, lines))
     if not defined:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import libcst as cst
 
+from homeostat import syntax
+
 Edit = Callable[[cst.FunctionDef], cst.FunctionDef]
 
 
@@ -37,7 +39,7 @@ def edit_function(source: str, qualname: str, edit: Edit) -> str | None:
     Only the function's own lines are parsed anew, because a concrete tree of a large module
     takes half a second.
     """
-    places = sorted(_places(ast.parse(source), "", qualname), reverse=True)
+    places = sorted(_places(syntax.parse(source), "", qualname), reverse=True)
     lines = source.splitlines(keepends=True)
     for first, last in places:
         snippet = "".join(lines[first - 1 : last])
@@ -213,7 +215,7 @@ def _appended(group: Sequence[cst.Param], param: cst.Param) -> list[cst.Param]:
 def parses(source: str) -> bool:
     """Whether a text is valid Python."""
     try:
-        ast.parse(source)
+        syntax.parse(source)
     except (SyntaxError, ValueError):
         return False
     return True

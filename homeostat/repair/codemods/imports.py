@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import libcst as cst
 
+from homeostat import syntax
+
 
 @dataclass(frozen=True)
 class Import:
@@ -93,7 +95,7 @@ def _inserted(names: Sequence[cst.ImportAlias], alias: cst.ImportAlias) -> list[
 def add_import(source: str, wanted: Import) -> str:
     """Add an import: to a statement of the same module where there is one, else as a new line."""
     lines = source.splitlines(keepends=True)
-    sibling = _sibling(ast.parse(source), wanted) if wanted.name else None
+    sibling = _sibling(syntax.parse(source), wanted) if wanted.name else None
     if sibling is not None:
         first, last = sibling.lineno - 1, sibling.end_lineno or sibling.lineno
         # Only the statement itself is parsed anew: a whole module takes half a second.
@@ -103,7 +105,7 @@ def add_import(source: str, wanted: Import) -> str:
         if transformer.done:
             return "".join(lines)
     end = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
-    position = _position(ast.parse(source), wanted)
+    position = _position(syntax.parse(source), wanted)
     if position and position <= len(lines) and not lines[position - 1].endswith(("\n", "\r")):
         lines[position - 1] += end
     lines.insert(position, wanted.statement + end)
@@ -158,7 +160,7 @@ def _position(module: ast.Module, wanted: Import) -> int:
 
 def add_to_all(source: str, name: str) -> str | None:
     """Add `name` to a literal `__all__`, sorted where it is sorted; None where there is none."""
-    for node in ast.parse(source).body:
+    for node in syntax.parse(source).body:
         if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.List | ast.Tuple)):
             continue
         target = node.targets[0]
@@ -214,7 +216,7 @@ def move_import(
     `functions` are the first lines of function definitions (the `def` itself); with none, nothing
     needs the names while the program runs, and the import stays for type checkers alone.
     """
-    module = ast.parse(source)
+    module = syntax.parse(source)
     statement = next(
         (
             node
@@ -259,15 +261,15 @@ def move_import(
 def _for_type_checkers(source: str, statement: str, end: str) -> str:
     """Put an import under `if TYPE_CHECKING`, where there is one, else after the last import."""
     lines = source.splitlines(keepends=True)
-    for node in ast.parse(source).body:
+    for node in syntax.parse(source).body:
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
             first = node.body[0]
             lines.insert(first.lineno - 1, " " * first.col_offset + statement + end)
             return "".join(lines)
-    if not _binds(ast.parse(source), "TYPE_CHECKING"):
+    if not _binds(syntax.parse(source), "TYPE_CHECKING"):
         source = add_import(source, Import("typing", "TYPE_CHECKING"))
     at = 0
-    for node in ast.parse(source).body:
+    for node in syntax.parse(source).body:
         if isinstance(node, ast.Import | ast.ImportFrom) or _binds(node, "TYPE_CHECKING"):
             at = node.end_lineno or node.lineno
     lines = source.splitlines(keepends=True)

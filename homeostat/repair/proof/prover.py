@@ -11,19 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from homeostat.repair.case import Candidate, Case, Origin, Side
+from homeostat.repair.evidence import is_test
 from homeostat.repair.proof import refusals
+from homeostat.repair.proof.known import known_of
 from homeostat.repair.proof.record import Proof, Step
 from homeostat.repair.proof.runs import Runner, same_failure
 from homeostat.repair.proof.suite import Depth, Suite
 from homeostat.repair.proof.tools import ToolMissingError, lint
 from homeostat.repair.proof.type_check import type_step
-from homeostat.repair.proof.units import new_lines, without_each_hunk
+from homeostat.repair.proof.units import new_lines, same_line, without_each_hunk
 from homeostat.repair.sandbox import Isolation
+from homeostat.repair.symptom import Kind
 from homeostat.repair.tree import Tree
 
 #: Both processors at most: a proof shares the host with the work that it mends.
 _PARALLEL = 2
 _MOST_UNITS = 8
+#: What a guard is the remedy for: with it the failing statement is rightly left out.
+_MAY_BE_GONE_AROUND = frozenset({Kind.NONE_VALUE, Kind.MISSING_KEY, Kind.LENGTH})
 
 __all__ = ["Depth", "Prover"]
 
@@ -53,6 +58,7 @@ class Prover:
         self._depth = depth
         self._pool = ThreadPoolExecutor(_PARALLEL)
         self._suite = Suite(case, runner, depth, self._pool)
+        self._known = known_of(case)
 
     def begin(self) -> None:
         """Start what every proof needs, while the candidates are still being looked for."""
@@ -115,7 +121,7 @@ class Prover:
         texts = {
             path: (self._case.tree.read(path), text) for path, text in candidate.changes.items()
         }
-        reason = refusals.refusal(candidate, texts)
+        reason = refusals.refusal(candidate, texts, self._known)
         return Step("scope", not reason, reason or "small, inside, and nothing is taken away")
 
     def _lint(self, changes: Mapping[str, str | None], candidate: Candidate) -> Step:
@@ -154,6 +160,11 @@ class Prover:
         root = case.repository
         watch = watch_of(case.tree, root, candidate, lazy=self._runner.is_pytest)
         lines: dict[str, list[int]] = watch["lines"]
+        struck = self._where_it_struck(candidate)
+        watch["lines"] = {
+            file: sorted({*lines.get(file, ()), *struck.get(file, ())})
+            for file in (*lines, *struck)
+        }
         run, after = self._runner.replay(
             candidate.changes,
             wall_s=self._depth.replay_s,
@@ -161,12 +172,13 @@ class Prover:
             readable=candidate.readable,
         )
         if not run.passed:
-            seen = run.stopped or after.headline
-            return Step("replay", False, f"the command still fails: {seen}")
+            said = run.stopped or after.headline
+            return Step("replay", False, f"the command still fails: {said}")
         watched = next((item for item in run.records if item["kind"] == "watched"), {})
+        seen: dict[str, list[int]] = watched.get("lines", {})
         ran = {
             str(Path(file).relative_to(root)): sorted(set(numbers) & set(lines.get(file, [])))
-            for file, numbers in watched.get("lines", {}).items()
+            for file, numbers in seen.items()
         }
         carried = watched.get("carried", {})
         observed = {
@@ -178,10 +190,32 @@ class Prover:
         }
         if not watched and candidate.side is not Side.DEPENDENCY:
             observed["changed_lines_run"] = "not observed"
+        elif not all(set(there) <= set(seen.get(file, ())) for file, there in struck.items()):
+            return Step("replay", False, "the statement that failed is not reached any more",
+                        observed=observed)  # fmt: skip
         elif lines and not any(ran.values()) and any(lines.values()):
             return Step("replay", False, "no changed line ran, so the patch is not the reason",
                         observed=observed)  # fmt: skip
         return Step("replay", True, "failed before, passes after", observed=observed)
+
+    def _where_it_struck(self, candidate: Candidate) -> dict[str, list[int]]:
+        """Return the lines of our own sources that a model's patch leaves and that failed.
+
+        A patch under which they are not reached any more has gone around the failure.
+        """
+        found: dict[str, list[int]] = {}
+        if candidate.origin is not Origin.LLM:
+            return found
+        for symptom in self._case.symptoms[:1]:
+            frame = symptom.frame
+            if frame is None or frame.path is None or symptom.kind in _MAY_BE_GONE_AROUND:
+                continue
+            before = self._case.tree.read(frame.path)
+            after = candidate.changes.get(frame.path, before)
+            line = same_line(before, after, frame.line)
+            if line is not None and not is_test(frame.path):
+                found[str(self._case.repository / frame.path)] = [line]
+        return found
 
     def _necessity(self, candidate: Candidate) -> Step:
         """Taking any hunk back brings the failure back, in the replay or in the lint step."""
@@ -212,6 +246,6 @@ class Prover:
 
     def _clean(self, changes: Mapping[str, str | None], candidate: Candidate) -> bool:
         texts = {path: (self._case.tree.read(path), text) for path, text in changes.items()}
-        if refusals.refusal(candidate, texts):
+        if refusals.refusal(candidate, texts, self._known):
             return False
         return self._lint(changes, candidate).passed

@@ -46,6 +46,13 @@ class Proof:
         """The first failed step in words, empty where the proof holds."""
         return next((f"{step.name}: {step.detail}" for step in self.steps if not step.passed), "")
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Tests that the failure kept from passing and that fail with the patch too."""
+        told = [step.observed.get("doubts") for step in self.steps]
+        found = [str(one) for item in told if isinstance(item, list) for one in item]
+        return tuple(dict.fromkeys(found))
+
     def as_json(self) -> dict[str, JsonValue]:
         """Return the proof for storage and output."""
         return {

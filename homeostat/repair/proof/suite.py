@@ -7,10 +7,12 @@ files in which something fails now, because a test that passes is no new failure
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath
 
 from pydantic import JsonValue
@@ -22,6 +24,7 @@ from homeostat.repair.proof.record import Step
 from homeostat.repair.proof.runs import Runner, lost_tests, new_failures
 
 _MOST_AFFECTED_FILES = 12
+_MOST_DOUBTS = 5
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class Suite:
             "failed_before_too": len(failed) - len(broken),
             "files": 0 if files is None else len(files),
             "stopped": "early" if after.ended_early else after.stopped,
+            "doubts": [*islice(self._doubts(before, failed), _MOST_DOUBTS)],
         }
         if broken:
             return Step(name, False, f"{broken[0]} passed before and fails now", observed=observed)
@@ -108,6 +112,35 @@ class Suite:
         if after.stopped:
             detail += f" as far as it came ({after.stopped})"
         return Step(name, True, detail, observed=observed)
+
+    def _doubts(self, before: Failure, failed: Iterable[str]) -> Iterator[str]:
+        """Yield the tests that failed by the very failure, and fail by something else now.
+
+        They are no new failures, and say that the patch may be another than the one that is wanted.
+        Where a file could not be collected, only tests that speak of what was missing count.
+        """
+        words = {
+            word.rpartition(".")[2]
+            for symptom in self._case.symptoms
+            for word in (symptom.name, *symptom.names)
+        }
+        for node in failed:
+            if before.blamed.get(node) == self._case.failure.headline or (
+                _file(node) in before.blamed and words & self._spoken_of(node)
+            ):
+                yield node
+
+    def _spoken_of(self, node: str) -> set[str]:
+        """Return the words of a test's source."""
+        path, _, rest = node.partition("::")
+        qualname = rest.partition("[")[0].replace("::", ".")
+        lines = (self._case.tree.read(path) or "").splitlines()
+        return {
+            word
+            for item in self._case.index.in_file(path, qualname)
+            for line in lines[item.line - 1 : item.end_line]
+            for word in re.findall(r"\w+", line)
+        }
 
     def _before(self, files: Iterable[str]) -> Failure:
         """Return how the tests of some files fare without the patch."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from homeostat.repair.case import Candidate, DefectClass, Side
 from homeostat.repair.evidence import is_test
+from homeostat.repair.line_difference import opcodes
 from homeostat.repair.proof.difference import Texts
+from homeostat.repair.proof.known import Known
 
 MOST_FILES = 6
 MOST_LINES = 400
@@ -24,7 +26,12 @@ _CI = re.compile(
     r"azure-pipelines\.yml|Jenkinsfile|Makefile|noxfile\.py|tox\.ini|pytest\.ini|"
     r"\.pre-commit-config\.yaml)$"
 )
-_DECLARATIONS = re.compile(r"(^|/)(pyproject\.toml|setup\.cfg|requirements[\w./-]*\.txt)$")
+_DECLARATIONS = re.compile(
+    r"(^|/)(pyproject\.toml|setup\.cfg|requirements[\w./-]*\.txt)$|^setup\.py$"
+)
+#: What an interpreter imports by itself, and who runs the tests: a file may take their place.
+_BY_ITSELF = frozenset({"sitecustomize", "usercustomize"})
+_RUNNERS = frozenset({"pytest", "_pytest", "pluggy"})
 _CONFIGURATION = (".json", ".toml", ".yaml", ".yml", ".ini", ".cfg", ".conf")
 
 
@@ -72,7 +79,22 @@ def size(candidate: Candidate, texts: Texts) -> str:
 
 def _added(before: str | None, after: str | None) -> Iterator[str]:
     old, new = (before or "").splitlines(), (after or "").splitlines()
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    for tag, _, _, start, end in matcher.get_opcodes():
+    for tag, _, _, start, end in opcodes(old, new):
         if tag in {"insert", "replace"}:
             yield from new[start:end]
+
+
+def known_tests(candidate: Candidate, texts: Texts, known: Known) -> str:
+    """Refuse files that pytest found tests in, by whatever name, and what stands in for others."""
+    del candidate
+    for path, (before, after) in texts.items():
+        if path in known.tests:
+            return f"it edits the test {path}"
+        first, *rest = [part for part in PurePosixPath(path).parts if part not in {"src", "lib"}]
+        top = first if rest else PurePosixPath(first).stem
+        if top in _BY_ITSELF:
+            return f"it edits {path}, which Python runs by itself"
+        new = before is None and after is not None
+        if new and top in _RUNNERS | sys.stdlib_module_names:
+            return f"it puts {path} in the place of the module {top}"
+    return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
+from homeostat.repair.line_difference import opcodes
 from homeostat.repair.tree import Tree
 
 #: Lines after a deletion among which one with code is looked for.
@@ -14,15 +15,23 @@ _FOLLOWING = 40
 def new_lines(before: str | None, after: str | None) -> list[int]:
     """Return the numbers of the lines of `after` that are not in `before`."""
     old, new = (before or "").splitlines(), (after or "").splitlines()
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     found: list[int] = []
-    for tag, _, _, start, end in matcher.get_opcodes():
+    for tag, _, _, start, end in opcodes(old, new):
         if tag == "delete":
             # A deletion is seen at the code that now follows it.
             found += range(start + 1, min(start + _FOLLOWING, len(new)) + 1)
         elif tag != "equal":
             found += range(start + 1, end + 1)
     return sorted(set(found))
+
+
+def same_line(before: str | None, after: str | None, line: int) -> int | None:
+    """Return the number in `after` of a line of `before`, None where it is not there any more."""
+    old, new = (before or "").splitlines(), (after or "").splitlines()
+    for tag, first, last, start, _ in opcodes(old, new):
+        if tag == "equal" and first < line <= last:
+            return line + start - first
+    return None
 
 
 def without_each_hunk(
@@ -51,8 +60,7 @@ def without_each_hunk(
 
 def _each_reverted(before: str, after: str) -> list[str]:
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    codes = [code for code in matcher.get_opcodes() if code[0] != "equal"]
+    codes = [code for code in opcodes(old, new) if code[0] != "equal"]
     return [
         "".join([*new[:start], *old[first:last], *new[end:]])
         for _, first, last, start, end in codes

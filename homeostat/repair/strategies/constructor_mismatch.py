@@ -1,7 +1,7 @@
 """A class is made with arguments that it does not take: a field or its constructor is missing.
 
-Three ways in which a constructor is lost: a data class without the field, a class that is no data
-class any more, and an `__init__` under a misspelt name. All of it waits for a person.
+A data class has lost the field, or its default; a class is no data class any more; an `__init__`
+has a misspelt name. All of it waits for a person.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from homeostat.repair.codemods.functions import parses
 from homeostat.repair.codemods.imports import Import, add_import
 from homeostat.repair.evidence import similarity
 from homeostat.repair.index import Definition
-from homeostat.repair.strategies.dropped_default import LITERALS
+from homeostat.repair.strategies.dropped_default import LITERALS, field_guesses
 from homeostat.repair.symptom import Kind, Symptom
 
 _LIKE_INIT = 0.7
+_MOST_GUESSES = 4
 
 
 def candidates(case: Case) -> Iterator[Candidate]:
     """Yield classes that take what their callers give."""
     for symptom in case.symptoms:
+        if symptom.kind is Kind.MISSING_ARGUMENT:
+            yield from _defaults(case, symptom)
         if symptom.kind not in {Kind.UNEXPECTED_KEYWORD, Kind.SURPLUS_ARGUMENT}:
             continue
         for item in _classes(case, symptom):
@@ -34,6 +37,45 @@ def candidates(case: Case) -> Iterator[Candidate]:
             elif symptom.name == "no" or not _has_init(item.node):
                 yield from _misspelt(case, item, item.node)
                 yield from _undecorated(case, item, item.node)
+
+
+def _defaults(case: Case, symptom: Symptom) -> Iterator[Candidate]:
+    """Give a field of a data class, which its makers leave out, a default of its type."""
+    for item in _classes(case, symptom) or _around(case, symptom):
+        node = item.node
+        if not isinstance(node, ast.ClassDef) or not _is_data_class(node):
+            continue
+        bare = [one for one in _fields(node) if ast.unparse(one.target) in symptom.names]
+        bare = [one for one in bare if one.value is None]
+        guesses = [field_guesses(ast.unparse(one.annotation).strip("'\"")) for one in bare]
+        for rank in range(min(_MOST_GUESSES, max((len(one) for one in guesses), default=0))):
+            lines = case.tree.text(item.path).splitlines(keepends=True)
+            told = []
+            for one, values in zip(bare, guesses, strict=True):
+                if not values:
+                    return
+                value = values[min(rank, len(values) - 1)]
+                at = (one.end_lineno or one.lineno) - 1
+                end = one.end_col_offset or 0
+                raw = lines[at].encode()
+                lines[at] = (raw[:end] + f" = {value}".encode() + raw[end:]).decode()
+                told.append(f"{ast.unparse(one.target)}={value}")
+            text = "".join(lines)
+            if "field(" in "".join(told) and "field" not in case.index.top_level(item.path):
+                text = add_import(text, Import("dataclasses", "field"))
+            title = f"Give fields of {item.qualname} a default: {', '.join(told)}."
+            yield from _candidate(item, text, title, 0.6 - 0.05 * rank)
+
+
+def _around(case: Case, symptom: Symptom) -> list[Definition]:
+    """Return the class that is being made where its fields are in an order that cannot be."""
+    frames = [frame for frame in symptom.fault.own_frames if frame.path]
+    parsed = case.index.parsed(frames[-1].path or "") if frames else None
+    return [
+        item
+        for item in (parsed.definitions if parsed else ())
+        if item.kind == "class" and item.line <= frames[-1].line <= item.end_line
+    ]
 
 
 def _classes(case: Case, symptom: Symptom) -> list[Definition]:

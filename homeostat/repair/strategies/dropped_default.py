@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections import Counter
 from collections.abc import Iterator
 
 from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.functions import parses, set_default
-from homeostat.repair.evidence import all_arguments, callers, defaults, docstring
-from homeostat.repair.index import Definition
+from homeostat.repair.index import Definition, FunctionNode
+from homeostat.repair.parameter_custom import (
+    CONSENSUS,
+    defaults_of_namesakes,
+    given_by_keyword,
+    literals_given,
+    none_is_custom,
+    relatives,
+    told_default,
+)
+from homeostat.repair.parameter_use import (
+    ALLOWS_NONE,
+    annotation_of,
+    by_use,
+    compared_by_identity,
+    stands_for_another,
+)
 from homeostat.repair.symptom import Kind
 
 #: Defaults to try for a type, commonest first; each is proven by the failing test or refused.
@@ -25,12 +38,20 @@ _BY_TYPE: dict[str, tuple[tuple[str, float], ...]] = {
         ('"_"', 0.28),
         ('","', 0.27),
         ('"utf-8"', 0.26),
+        ('"\\n"', 0.25),
     ),
     "float": (("0.0", 0.4), ("1.0", 0.39)),
 }
 
 #: The types of literals that callers give.
 LITERALS = tuple(_BY_TYPE)
+#: What is tried where nothing is known.
+_ANY = ("None", '""', "False", "0", "1", "True", "()")
+#: Of a field of a data class, which every object has for itself.
+_BY_FIELD_TYPE = {
+    "tuple": "()", "frozenset": "frozenset()", "list": "field(default_factory=list)",
+    "dict": "field(default_factory=dict)", "set": "field(default_factory=set)",
+}  # fmt: skip
 #: Names of a value that stands for an argument that was not given.
 _NOT_GIVEN = re.compile(
     r"(?i)^_*(no_?)?(missing|absent|unset|sentinel|not_?set|not_?given|undefined|omitted|unspecified|"
@@ -40,8 +61,6 @@ _NOT_GIVEN = re.compile(
 _ANNOTATED = 0.92
 #: A rival this well supported is evidence against a default of None, whatever speaks for that.
 _RIVAL, _RIVAL_OF_ANNOTATION = 0.8, 0.55
-#: So many functions, without an exception, make a project's custom.
-_CONSENSUS = 3
 
 
 def candidates(case: Case) -> Iterator[Candidate]:
@@ -77,128 +96,72 @@ def default_guesses(  # noqa: C901 - a rule per source of evidence
     function = callee.function
     if function is None:
         return []
-    compared = set(_compared_by_identity(function, name))
+    given = literals_given(case, callee, name)
+    compared = set(compared_by_identity(function, name))
     for value in compared:
         # Where both are told apart, None is a value that may be given.
         alone = value != "None" or compared == {"None"}
-        score = 0.95 if value == "None" else 0.93
+        score = 0.93
+        if value == "None":
+            score = 0.95 if stands_for_another(function, name) else _may_be_given(given)
         vote(value, score if alone else 0.7, f"the body handles {value}")
-    annotation = _annotation(function, name)
-    if re.search(r"Optional\[|\bNone\b", annotation):
-        vote("None", _ANNOTATED, "the annotation allows None")
-    for value, score in _BY_TYPE.get(annotation.split("|")[0].strip(), ()):
-        vote(value, score, f"the annotation is {annotation}")
-    given = _given(case, callee, name)
-    for kind in sorted({type(value).__name__ for value in given}):
-        for value, score in _BY_TYPE.get(kind, ()):
-            vote(value, score, f"callers give a value of type {kind}")
-    if given in ({True}, {False}) and all(isinstance(value, bool) for value in given):
-        told_value = next(iter(given))
+    annotation = annotation_of(function, name)
+    if ALLOWS_NONE.search(annotation):
+        custom = None not in given and none_is_custom(case, callee)
+        allowed = _ANNOTATED if custom else min(_ANNOTATED, _may_be_given(given))
+        vote("None", allowed, "the annotation allows None")
+    for value, score, why in _by_type(case, function, name, given):
+        vote(value, score, why)
+    plain = given - {None}
+    if plain in ({True}, {False}) and all(isinstance(value, bool) for value in plain):
+        told_value = next(iter(plain))
         vote(str(not told_value), 0.6, f"callers say {told_value} where they want it")
-    told = _told(case, callee, name)
+    told = told_default(case, callee, name)
     if told:
         vote(told, 0.8, "the docstring tells it")
-    namesakes = _namesakes(case, callee, name)
-    if set(namesakes) == {"None"} and namesakes["None"] >= _CONSENSUS:
+    namesakes = defaults_of_namesakes(case, callee, name)
+    if set(namesakes) == {"None"} and namesakes["None"] >= CONSENSUS:
         vote("None", 0.9, f"all {namesakes['None']} functions of that parameter have it")
     for value, count in namesakes.most_common(3):
         vote(value, min(0.5 + 0.05 * count, 0.75), f"{count} functions of that parameter have it")
-    for value in _relatives(case, callee, name):
+    for value in relatives(case, callee, name):
         vote(value, 0.85, "the same method elsewhere has it")
-    vote("None", 0.3, "nothing speaks for another value")
+    for rank, value in enumerate(_ANY):
+        vote(value, 0.3 - 0.02 * rank, "nothing speaks for another value")
     return sorted(
         ((value, score, why) for value, (score, why) in found.items()), key=lambda item: -item[1]
     )
 
 
-def _told(case: Case, callee: Definition, name: str) -> str:
-    """Return the default that the docstring tells, empty where what it says is no value."""
-    told = re.search(
-        rf"(?is)\b{re.escape(name)}\b[^\n]*(?:\n\s+[^\n]*){{0,3}}?"
-        rf"default(?:s to|:| is|=)?\s*`*(?P<quote>['\"]?)(?P<value>[-\w.]+)(?P=quote)",
-        docstring(callee),
-    )
-    if told is None:
-        return ""
-    value = told["value"].rstrip(".")
-    if told["quote"]:
-        return repr(value)
-    try:
-        ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return value if value in case.index.top_level(callee.path) else ""
-    return value
+def field_guesses(annotation: str) -> list[str]:
+    """Return defaults for a field of a data class, likeliest first."""
+    kind = annotation.replace("Optional[", "").split("|")[0].split("[")[0].strip().lower()
+    found = ["None"] if ALLOWS_NONE.search(annotation) else []
+    found += [value for value, _ in _BY_TYPE.get(kind, ())]
+    return [*found, *filter(None, [_BY_FIELD_TYPE.get(kind, "")])]
 
 
-def _given(case: Case, callee: Definition, name: str) -> set[object]:
-    """Return the literals that callers give for a parameter, by keyword or by position."""
-    function = callee.function
-    if function is None:
-        return set()
-    positional = [item.arg for item in (*function.args.posonlyargs, *function.args.args)]
-    if positional[:1] in (["self"], ["cls"]):
-        positional = positional[1:]
-    at = positional.index(name) if name in positional else None
-    found: set[object] = set()
-    for call in callers(case.index, callee):
-        values = [item.value for item in call.node.keywords if item.arg == name]
-        if at is not None and not call.starred and at < len(call.node.args):
-            values.append(call.node.args[at])
-        found |= {value.value for value in values if isinstance(value, ast.Constant)}
-    return found - {None}
+def _by_type(
+    case: Case, function: FunctionNode, name: str, given: set[object]
+) -> Iterator[tuple[str, float, str]]:
+    """Yield what is commonly the default of a parameter's type, as far as that is known."""
+    annotation = annotation_of(function, name)
+    for value, score in _BY_TYPE.get(annotation.split("|")[0].strip(), ()):
+        yield value, score, f"the annotation is {annotation}"
+    for kind in sorted({type(value).__name__ for value in given or given_by_keyword(case, name)}):
+        for value, score in _BY_TYPE.get(kind, ()):
+            yield value, score, f"callers give a value of type {kind}"
+    yield from by_use(function, name)
 
 
-def _compared_by_identity(
-    function: ast.FunctionDef | ast.AsyncFunctionDef, name: str
-) -> Iterator[str]:
-    """Yield what the body compares a parameter with by `is`: None, or a sentinel by its name."""
-    for node in ast.walk(function):
-        if (
-            isinstance(node, ast.Compare)
-            and isinstance(node.left, ast.Name)
-            and node.left.id == name
-            and isinstance(node.ops[0], ast.Is | ast.IsNot)
-        ):
-            other = node.comparators[0]
-            if isinstance(other, ast.Constant) and other.value is None:
-                yield "None"
-            elif isinstance(other, ast.Name):
-                yield other.id
-            elif isinstance(other, ast.Attribute) and ast.unparse(other.value) in {"self", "cls"}:
-                # In the class, where the default is evaluated, the sentinel is a plain name.
-                yield other.attr
+def _may_be_given(given: set[object]) -> float:
+    """Return how sure None is where it is handled, or allowed, and may have been a value as well.
 
-
-def _annotation(function: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> str:
-    for item in all_arguments(function.args):
-        if item.arg == name and item.annotation is not None:
-            return ast.unparse(item.annotation).strip("'\"")
-    return ""
-
-
-def _namesakes(case: Case, callee: Definition, name: str) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for parsed in case.index.files_with(name):
-        for item in parsed.definitions:
-            if item.function is None or (item.path, item.line) == (callee.path, callee.line):
-                continue
-            value = defaults(item.function).get(name)
-            if isinstance(value, ast.Constant | ast.UnaryOp) or (
-                value is not None and item.path == callee.path
-            ):
-                found[ast.unparse(value)] += 1
-    return found
-
-
-def _relatives(case: Case, callee: Definition, name: str) -> list[str]:
-    """Return the defaults that methods of the same name give this parameter."""
-    found = []
-    for item in case.index.definitions(callee.name, ("function",)):
-        if item.function is not None and (item.path, item.line) != (callee.path, callee.line):
-            value = defaults(item.function).get(name)
-            if isinstance(value, ast.Constant):
-                found.append(ast.unparse(value))
-    return found
+    Nobody gives None who would get it anyway; and who gives numbers and texts may leave out one.
+    """
+    if None in given:
+        return 0.7
+    return 0.85 if any(not isinstance(value, bool) for value in given) else 0.93
 
 
 def _is_not_given(case: Case, callee: Definition, value: str) -> bool:
@@ -229,7 +192,8 @@ def _candidate(
     disputed: bool,
 ) -> Iterator[Candidate]:
     text: str | None = case.tree.text(callee.path)
-    for name, (value, _, _) in zip(names, chosen, strict=True):
+    # The last first: a parameter without a default may not follow one that has one.
+    for name, (value, _, _) in reversed(list(zip(names, chosen, strict=True))):
         text = text and set_default(text, callee.qualname, name, value)
     if not text or not parses(text):
         return

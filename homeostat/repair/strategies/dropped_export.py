@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from homeostat.repair.case import Candidate, Case, DefectClass
@@ -9,7 +10,7 @@ from homeostat.repair.codemods.functions import parses
 from homeostat.repair.codemods.imports import Import, add_import, add_to_all
 from homeostat.repair.evidence import is_test
 from homeostat.repair.index import Definition
-from homeostat.repair.strategies.renamed_definition import owners
+from homeostat.repair.strategies.renamed_definition import likely_renamed, owners
 from homeostat.repair.symptom import Kind, Symptom
 
 
@@ -25,7 +26,8 @@ def candidates(case: Case) -> Iterator[Candidate]:
 
 def _exports(case: Case, symptom: Symptom, path: str) -> Iterator[Candidate]:
     name = symptom.name
-    if name in case.index.top_level(path):
+    bound = case.index.top_level(path)
+    if name in bound and not for_checkers(case, path, bound[name]):
         return
     homes = sources_of(case, name, path)
     submodule = f"{case.index.package_of(path)}.{name}"
@@ -33,12 +35,24 @@ def _exports(case: Case, symptom: Symptom, path: str) -> Iterator[Candidate]:
         text = add_import(case.tree.text(path), Import("", name, "", 1))
         yield _candidate(path, name, text, case.index.modules[submodule], alone=True, score=0.8)
         return
+    # What only the type checkers see may be meant to be imported late.
+    late = name in bound
+    alone = len(homes) == 1 and not late and not likely_renamed(case, path, name)
     for rank, item in enumerate(homes):
         text = export(case, path, item, name)
         if parses(text):
-            yield _candidate(
-                path, name, text, item.path, alone=len(homes) == 1, score=0.8 - 0.1 * rank
-            )
+            yield _candidate(path, name, text, item.path, alone=alone, score=0.8 - 0.1 * rank)
+
+
+def for_checkers(case: Case, path: str, item: Definition) -> bool:
+    """Whether a name is imported for the type checkers alone, and so is not bound in a run."""
+    parsed = case.index.parsed(path)
+    return any(
+        isinstance(node, ast.If)
+        and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        and node.body[0].lineno <= item.line <= (node.body[-1].end_lineno or item.line)
+        for node in (parsed.module.body if parsed else ())
+    )
 
 
 def sources_of(case: Case, name: str, path: str) -> list[Definition]:
@@ -116,7 +130,7 @@ def _candidate(
         changes={path: text},
         score=score + 0.1 * alone,
         rule="a unique export" if alone else "",
-        waits_because="" if alone else "several modules define the name",
+        waits_because="" if alone else "several definitions may be meant",
         parameters={"path": path, "name": name, "source": source},
         atomic=True,
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.functions import parses
 from homeostat.repair.codemods.imports import Import, add_import
-from homeostat.repair.installed import names_of
+from homeostat.repair.installed import names_of, standard_defining
 from homeostat.repair.strategies.dropped_export import import_of, sources_of
+from homeostat.repair.strategies.renamed_definition import likely_renamed
 from homeostat.repair.symptom import Kind
 
 #: Standard modules whose names are commonly imported one by one, likeliest first.
@@ -24,6 +27,8 @@ _STANDARD = (
 )  # fmt: skip
 #: Standard modules whose import does something that can be seen.
 _WITH_EFFECTS = frozenset({"antigravity", "this", "__main__"})
+#: How likely another standard module of the same name is, and how many are compared.
+_RIVAL, _MOST_RIVALS = 0.55, 3
 #: Aliases that everybody gives the same packages.
 _ALIASES = {
     "np": "numpy",
@@ -50,19 +55,24 @@ def candidates(case: Case) -> Iterator[Candidate]:
 def _candidate(case: Case, path: str, name: str) -> Iterator[Candidate]:
     first = sources(case, path, name)
     others = dict.fromkeys(item for item, _ in case.undefined(path) if item != name)
-    rest = [(other, found[0]) for other in others if (found := sources(case, path, other))]
-    for rank, (wanted, alone) in enumerate(first[:3]):
+    found = [more for other in others if (more := sources(case, path, other))]
+    rest = [more[0] for more in found]
+    # Only the first name's rivals are compared.
+    no_rival = not any(item.rival for more in found for item in more)
+    few = sum(item.rival for item in first) <= _MOST_RIVALS
+    few = few and not likely_renamed(case, path, name)
+    for rank, source in enumerate(first[: 1 + _MOST_RIVALS]):
         text = case.tree.text(path)
-        all_alone = alone
-        added = [wanted.statement]
-        for _, (other, other_alone) in rest:
-            text = add_import(text, other)
-            added.append(other.statement)
-            all_alone = all_alone and other_alone
-        text = add_import(text, wanted)
+        added = [source.wanted.statement]
+        for other in rest:
+            text = add_import(text, other.wanted)
+            added.append(other.wanted.statement)
+        text = add_import(text, source.wanted)
         if not parses(text):
             continue
-        sure = all_alone and rank == 0
+        all_alone = source.alone and no_rival and all(other.alone for other in rest)
+        # The rival of a sure one is as sure, so that both are compared.
+        sure = few and all_alone and (rank == 0 or source.rival)
         yield Candidate(
             strategy="dropped_import",
             defect=DefectClass.DROPPED_IMPORT,
@@ -76,8 +86,17 @@ def _candidate(case: Case, path: str, name: str) -> Iterator[Candidate]:
         )
 
 
-def sources(case: Case, path: str, name: str) -> list[tuple[Import, bool]]:
-    """Return imports that would bind `name`, best first, each with whether it stands alone.
+@dataclass(frozen=True)
+class Source:
+    """An import that would bind a name; whether it stands alone, or is a standard rival."""
+
+    wanted: Import
+    alone: bool
+    rival: bool
+
+
+def sources(case: Case, path: str, name: str) -> list[Source]:
+    """Return imports that would bind `name`, best first.
 
     How the rest of the tree imports the name counts most, because that is the project's own word.
     """
@@ -99,13 +118,13 @@ def sources(case: Case, path: str, name: str) -> list[tuple[Import, bool]]:
         found[wanted] = 0.7 + 0.01 * min(count, 20)
     _own(case, path, name, found)
     _installed(case, path, name, found)
-    _standard(case, name, found)
+    _standard(case, path, name, found)
     ranked = sorted(found, key=lambda item: (-found[item], item.level, len(item.module)))
     if not ranked:
         return []
     agree = [item for item in ranked if found[item] >= 0.6]
     targets = {_target(case, path, item) for item in agree}
-    return [(item, len(targets) == 1) for item in ranked]
+    return [Source(item, len(targets) == 1, found[item] == _RIVAL) for item in ranked]
 
 
 def _target(case: Case, path: str, item: Import) -> tuple[str, str]:
@@ -154,16 +173,59 @@ def _installed(case: Case, path: str, name: str, found: dict[Import, float]) -> 
             found.setdefault(Import(use.module, name), 0.64)
 
 
-def _standard(case: Case, name: str, found: dict[Import, float]) -> None:
+def _standard(case: Case, path: str, name: str, found: dict[Import, float]) -> None:
+    is_module = _is_used_as_module(case, path, name)
     if name in case.interpreter.stdlib or name in _ALIASES or case.interpreter.has_module(name):
         wanted = Import(_ALIASES[name], "", name) if name in _ALIASES else Import(name)
-        found.setdefault(wanted, 0.68)
-    if any(score >= 0.7 for score in found.values()):
+        if is_module is not False:
+            found.setdefault(wanted, 0.68)
+    if is_module:
         return
-    for module in _STANDARD:
-        if name in _public_names(module):
-            found.setdefault(Import(module, name), 0.62)
-            return
+    # The project's own word goes before a standard module, which is only compared with it then.
+    score = _RIVAL if any(one >= 0.7 for one in found.values()) else 0.62
+    known = {_target(case, path, item) for item in found}
+    module = next((one for one in _STANDARD if name in _public_names(one)), "")
+    if not module or _target(case, path, Import(module, name)) in known:
+        return
+    found[Import(module, name)] = score
+    for other in standard_defining(case.interpreter, name):
+        if other != module and not _same_object(module, other, name):
+            found.setdefault(Import(other, name), _RIVAL)
+
+
+def _is_used_as_module(case: Case, path: str, name: str) -> bool | None:
+    """Whether a file asks a standard module's name only for what that module has.
+
+    False where it asks it for something else, or calls it; None where nothing is told.
+    """
+    parsed = case.index.parsed(path)
+    if parsed is None or name not in case.interpreter.stdlib or name in _WITH_EFFECTS:
+        return None
+    nodes = list(ast.walk(parsed.module))
+    owners = [node for node in nodes if isinstance(node, ast.Attribute)]
+    asked = {
+        node.attr for node in owners if isinstance(node.value, ast.Name) and node.value.id == name
+    }
+    called = any(
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+        for node in nodes
+    )
+    if called or not asked:
+        return False if called else None
+    try:
+        module = importlib.import_module(name)
+    except ImportError:
+        return None
+    return all(hasattr(module, word) for word in asked)
+
+
+def _same_object(module: str, other: str, name: str) -> bool:
+    """Whether a standard module only passes on what another defines; both are this process's."""
+    try:
+        pair = [getattr(importlib.import_module(one), name, None) for one in (module, other)]
+    except ImportError:
+        return False
+    return pair[0] is pair[1]
 
 
 @lru_cache(maxsize=64)

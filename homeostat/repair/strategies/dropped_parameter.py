@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from homeostat import syntax
 from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.constants import read_instead, traces_of
 from homeostat.repair.codemods.functions import NewParameter, add_parameter, parses
@@ -230,7 +231,7 @@ def _annotation(function: ast.FunctionDef | ast.AsyncFunctionDef, value: str) ->
         kinds = {ast.unparse(item.annotation) for item in items if item.annotation is not None}
         return "str | None" if "str" in kinds else "object | None"
     try:
-        return type(ast.literal_eval(value)).__name__
+        return type(syntax.literal(value)).__name__
     except (ValueError, SyntaxError):
         return ""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.functions import parses
-from homeostat.repair.evidence import is_test
+from homeostat.repair.evidence import is_test, parameter_names
 from homeostat.repair.parsed import Parsed
 from homeostat.repair.strategies.missing_none_guard import innermost_statement
 from homeostat.repair.symptom import Kind, Symptom
@@ -58,19 +58,28 @@ def _missing_key(
     ]
     for node in (exact or wanted)[:_MOST_SUBSCRIPTS]:
         owner, key = _source(case, path, node.value), _source(case, path, node.slice)
-        for rank, default in enumerate(["", *_defaults(parsed, ast.unparse(node.slice))]):
-            given = f"{key}, {default}" if default else key
-            text = _spliced(case.tree.text(path), node, f"{owner}.get({given})")
+        given = _given_for_it(case, path, line)
+        defaults = [*given, "", *_defaults(parsed, ast.unparse(node.slice))]
+        for rank, default in enumerate(dict.fromkeys(defaults)):
+            words = f"{key}, {default}" if default else key
+            text = _spliced(case.tree.text(path), node, f"{owner}.get({words})")
             if text is not None and parses(text):
                 yield Candidate(
                     strategy="guards",
                     defect=DefectClass.MISSING_KEY,
-                    title=f"Read the key {symptom.name} in {path} with {owner}.get({given}).",
+                    title=f"Read the key {symptom.name} in {path} with {owner}.get({words}).",
                     changes={path: text},
                     score=0.4 - 0.03 * rank - 0.1 * depth,
                     waits_because=_ONLY_A_PROPOSAL,
                     parameters={"path": path, "key": symptom.name},
                 )
+
+
+def _given_for_it(case: Case, path: str, line: int) -> list[str]:
+    """Return the parameters that a function takes for what is not there."""
+    around = case.index.enclosing(path, line)
+    names = parameter_names(around.function) if around and around.function else []
+    return [name for name in names if {"default", "fallback"} & set(name.split("_"))]
 
 
 def _defaults(parsed: Parsed, key: str) -> list[str]:

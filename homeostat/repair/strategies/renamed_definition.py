@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.definitions import rename_definition
 from homeostat.repair.codemods.functions import parses
-from homeostat.repair.evidence import SIMILAR, similarity
+from homeostat.repair.evidence import SIMILAR, is_test, similarity
 from homeostat.repair.index import Definition
 from homeostat.repair.symptom import Kind, Symptom
 
@@ -77,6 +77,30 @@ def _members(case: Case, path: str, owner: str) -> dict[str, Definition]:
     }
 
 
+def likely_renamed(case: Case, path: str, wanted: str) -> str:
+    """Return what a module defines and nobody uses, and may have been called `wanted` before."""
+    return next(
+        (
+            name
+            for name, item in _members(case, path, "").items()
+            if item.function is not None
+            and similarity(name, wanted) >= SIMILAR
+            and not case.index.uses(name)
+        ),
+        "",
+    )
+
+
+def _defined_elsewhere(case: Case, item: Definition, wanted: str) -> str:
+    """Return another module of the repository that defines the wanted name, or nothing."""
+    found = [
+        other.path
+        for other in case.index.definitions(wanted)
+        if "." not in other.qualname and other.path != item.path and not is_test(other.path)
+    ]
+    return found[0] if found else ""
+
+
 def _candidate(case: Case, symptom: Symptom, item: Definition) -> Candidate | None:
     wanted, present = symptom.name, item.name
     if wanted.startswith("__") != present.startswith("__"):
@@ -94,7 +118,9 @@ def _candidate(case: Case, symptom: Symptom, item: Definition) -> Candidate | No
     if text is None or not parses(text):
         return None
     problem = ""
-    if elsewhere:
+    if item.owner == "" and (other := _defined_elsewhere(case, item, wanted)):
+        problem = f"{other} defines {wanted!r}, which may have been imported"
+    elif elsewhere:
         problem = f"{present!r} is used in {elsewhere[0][0]}"
     elif users:
         problem = f"{present!r} is used in its own file"

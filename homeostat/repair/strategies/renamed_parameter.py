@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import ast
+from collections import Counter
 from collections.abc import Iterator
 
 from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.functions import rename_parameter
 from homeostat.repair.evidence import (
     SIMILAR,
+    defaults,
     documented,
     free_uses,
+    is_test,
     keyword_votes,
     parameter_names,
     similarity,
 )
-from homeostat.repair.index import CallUse, Definition
+from homeostat.repair.index import CallUse, Definition, FunctionNode
 from homeostat.repair.symptom import Kind, Symptom
 
 #: Below this two names are taken for one only where the docstring, or the lack of any other
@@ -37,10 +41,28 @@ def candidates(case: Case) -> Iterator[Candidate]:
             for name in parameter_names(callee.function)
             if name not in {"self", "cls"} and not _supplied(callee, call, name)
         ]
+        fitting = _of_the_given_type(callee.function, possible, call, symptom.name)
         for name in possible:
-            candidate = _candidate(case, symptom, callee, name, len(possible))
+            fits = fitting == [name]
+            candidate = _candidate(case, symptom, callee, name, len(possible), fits=fits)
             if candidate is not None:
                 yield candidate
+
+
+def _of_the_given_type(
+    function: FunctionNode, possible: list[str], call: CallUse | None, wanted: str
+) -> list[str]:
+    """Return the parameters whose default is of the type that the failing call gives."""
+    given = [item.value for item in call.node.keywords if item.arg == wanted] if call else []
+    if not given or not isinstance(given[0], ast.Constant):
+        return []
+    kind = type(given[0].value)
+    had = defaults(function)
+    return [
+        name
+        for name in possible
+        if isinstance(value := had.get(name), ast.Constant) and type(value.value) is kind
+    ]
 
 
 def _handed_on(case: Case, symptom: Symptom) -> Iterator[Candidate]:
@@ -89,9 +111,55 @@ def _supplied(callee: Definition, call: CallUse | None, name: str) -> bool:
     return not call.starred and name in positional[: call.positional]
 
 
+def _has_a_place(
+    case: Case, callee: Definition, function: FunctionNode, present: str, wanted: str
+) -> bool:
+    """Whether the present name is at home here more than the wanted one: then both may be meant.
+
+    What is kept or handed on under its own name was called so all along, and so was what more
+    functions have a parameter for.
+    """
+    kept = {word for word, value in _kept(function) if value == present}
+    if present in kept and wanted not in kept:
+        return True
+    named: Counter[str] = Counter()
+    for name in (present, wanted):
+        for parsed in case.index.files_with(name):
+            named[name] += sum(
+                name in parameter_names(item.function)
+                for item in parsed.definitions
+                if item.function is not None
+                and (item.path, item.qualname) != (callee.path, callee.qualname)
+                and not is_test(parsed.path)
+            )
+    return named[present] > named[wanted]
+
+
+def _kept(function: FunctionNode) -> Iterator[tuple[str, str]]:
+    """Yield (name, local) of each attribute, keyword and key under which a body keeps a local."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
+            for target in node.targets:
+                if isinstance(target, ast.Attribute):
+                    yield target.attr.strip("_"), node.value.id
+        elif isinstance(node, ast.keyword) and isinstance(node.value, ast.Name):
+            yield node.arg or "", node.value.id
+        elif isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if isinstance(key, ast.Constant) and isinstance(value, ast.Name):
+                    yield str(key.value), value.id
+
+
 def _candidate(
-    case: Case, symptom: Symptom, callee: Definition, present: str, possible: int
+    case: Case,
+    symptom: Symptom,
+    callee: Definition,
+    present: str,
+    possible: int,
+    *,
+    fits: bool = False,
 ) -> Candidate | None:
+    """Return the rename; `fits` says that no other parameter is of the type that is given."""
     wanted = symptom.name
     function = callee.function
     if function is None or free_uses(function, wanted):
@@ -100,6 +168,7 @@ def _candidate(
     if (
         similarity(present, wanted) < _LEAST_SIMILAR
         and not told
+        and not fits
         and (possible > 1 or documented(callee, present))
     ):
         return None
@@ -122,6 +191,8 @@ def _candidate(
         problem = f"{users} calls give the keyword {present!r}"
     elif spoken_of:
         problem = f"the docstring speaks of {present!r}"
+    elif _has_a_place(case, callee, function, present, wanted):
+        problem = f"{present!r} has a place of its own beside {wanted!r}"
     elif alike < SIMILAR:
         problem = f"{present!r} and {wanted!r} are alike only to {alike:.2f}"
     return Candidate(

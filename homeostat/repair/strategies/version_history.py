@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterator
 from homeostat.repair.case import Candidate, Case, DefectClass, Origin
 from homeostat.repair.codemods.functions import parses
 from homeostat.repair.evidence import is_test
-from homeostat.repair.history import UNCOMMITTED, FileChange, Hunk, hunks, mentions, undo
+from homeostat.repair.history import (
+    UNCOMMITTED,
+    FileChange,
+    Hunk,
+    hunks,
+    mentions,
+    single_lines,
+    undo,
+)
 from homeostat.repair.symptom import Kind, Symptom
 
 _DEFECTS = {
@@ -83,12 +91,17 @@ def _restores(case: Case, change: FileChange, symptom: Symptom) -> Iterator[Cand
     if change.before is None or change.after is None or present is None:
         return
     blocks = hunks(change.before, change.after)
+    finest = [line for block in blocks for line in single_lines(block)]
     for score, wanted in _selections(case, change, symptom):
-        chosen = [block for block in blocks if wanted(block)]
-        if chosen and len(chosen) <= _MOST_HUNKS:
-            text = undo(present, change.after, chosen)
-            if text is not None and parses(text):
-                yield _candidate(case, change, symptom, text, chosen, score)
+        # Line by line first: what else the commit did beside it is somebody's work.
+        for bonus, parts in ((0.02, finest), (0.0, blocks)):
+            chosen = [block for block in parts if wanted(block)]
+            spread = sum(wanted(block) for block in blocks)
+            if chosen and spread <= _MOST_HUNKS:
+                text = undo(present, change.after, chosen)
+                if text is not None and parses(text):
+                    weight = score + bonus - 0.05 * (spread - 1)
+                    yield _candidate(case, change, symptom, text, chosen, weight)
     yield from _whole_file(case, change, symptom)
 
 
@@ -97,8 +110,7 @@ def _selections(
 ) -> Iterator[tuple[float, Callable[[Hunk], bool]]]:
     """Yield ways to choose blocks: inside the definition concerned, by name, by surroundings."""
     ranges = _ranges(case, change.path, symptom)
-    names = [name.strip("'\"") for name in (symptom.name, *symptom.names)]
-    names = [name for name in names if re.fullmatch(r"[\w.]+", name)]
+    names = _names(symptom)
 
     def near(block: Hunk) -> bool:
         first, last = block.start + 1, block.start + max(1, len(block.new))
@@ -112,6 +124,12 @@ def _selections(
     yield 1.0, lambda block: near(block) and named(block)
     yield 0.95, named
     yield 0.8, near
+
+
+def _names(symptom: Symptom) -> list[str]:
+    """Return the names that a symptom speaks of."""
+    names = [name.strip("'\"") for name in (symptom.name, *symptom.names)]
+    return [name for name in names if re.fullmatch(r"[\w.]+", name)]
 
 
 def _ranges(case: Case, path: str, symptom: Symptom) -> list[tuple[int, int]]:
@@ -136,7 +154,8 @@ def _whole_file(case: Case, change: FileChange, symptom: Symptom | None) -> Iter
         return
     text = undo(present, change.after, blocks)
     if text is not None and parses(text):
-        yield _candidate(case, change, symptom, text, blocks, 0.6)
+        weight = 0.6 - 0.05 * (len(blocks) - 1)
+        yield _candidate(case, change, symptom, text, blocks, weight)
 
 
 def _candidate(
@@ -155,13 +174,19 @@ def _candidate(
         title=f"Restore in {change.path} what {_word(change.commit)} took away.",
         changes={change.path: text},
         origin=Origin.HISTORY,
-        score=score - 0.05 * (len(chosen) - 1),
+        score=score,
         rule="" if taken else "a restore from history",
         waits_because=f"{taken} is used elsewhere and would go with the restore" if taken else "",
         parameters={"commit": change.commit, "path": change.path},
-        atomic=True,
+        # What does not speak of the missing name has to show that it is needed.
+        atomic=len(chosen) == 1 or _all_named(chosen, symptom),
         may_defer_imports=defect is DefectClass.CIRCULAR_IMPORT,
     )
+
+
+def _all_named(chosen: list[Hunk], symptom: Symptom | None) -> bool:
+    names = _names(symptom) if symptom else []
+    return all(any(mentions(block.old, name) for name in names) for block in chosen)
 
 
 def _word(commit: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 
@@ -17,10 +17,9 @@ from homeostat.store.timing import RepeatKind
 from homeostat.stress.evidence.window import Window
 from homeostat.stress.facts import CadenceRow
 from homeostat.supervision import cadence
+from homeostat.supervision.ledger import LATE_S, lateness_s
 from homeostat.supervision.timetable import Entry
 
-#: A run that starts later than this after its due time is late, in seconds.
-LATE_S = 2.0
 #: How many missing due times a row names.
 NAMED = 5
 
@@ -54,7 +53,7 @@ def _row(
     on_time = set(due)
     missing = [moment for moment in due if moment not in runs]
     outside = [moment for moment in missing if not window.fault_at(moment)]
-    late = [at for at, run in runs.items() if at in on_time and lateness(run) > LATE_S]
+    late = [at for at, run in runs.items() if at in on_time and lateness_s(run) > LATE_S]
     late_outside = [at for at in late if not window.fault_at(at)]
     doubled = {
         at: extra
@@ -62,7 +61,7 @@ def _row(
         if (extra := run.deliveries - 1 - redelivered.get((entry.name, at), 0)) > 0
     }
     in_fault = sum(extra for at, extra in doubled.items() if window.fault_at(at))
-    measured = sorted(lateness(run) for at, run in runs.items() if at in on_time)
+    measured = sorted(lateness_s(run) for at, run in runs.items() if at in on_time)
     return CadenceRow(
         entry=entry.name,
         task=entry.task,
@@ -72,7 +71,7 @@ def _row(
         late=len(late_outside),
         missed=len(outside),
         doubled=sum(doubled.values()) - in_fault,
-        overrun=sum(lateness(runs[at]) > entry.interval_s for at in late_outside),
+        overrun=sum(lateness_s(runs[at]) > entry.interval_s for at in late_outside),
         off_grid=sum(at not in on_time for at in runs),
         late_in_fault=len(late) - len(late_outside),
         missed_in_fault=len(missing) - len(outside),
@@ -81,8 +80,3 @@ def _row(
         lateness_max_s=measured[-1] if measured else None,
         due=[moment.isoformat() for moment in outside[:NAMED]],
     )
-
-
-def lateness(run: CheckRun) -> float:
-    """Return how many seconds after its due time the run started."""
-    return max(0.0, (run.started_at - run.due_at) / timedelta(seconds=1))

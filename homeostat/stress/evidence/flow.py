@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -58,7 +59,7 @@ def decisions(session: Session, window: Window) -> dict[str, dict[str, int]]:
 
 
 def freshness(session: Session, since: datetime, now: datetime) -> list[FreshnessRow]:
-    """Return whether what is stamped as new is new, by its content."""
+    """Return how fresh each feed is: prices by their content, the universe by its own expiry."""
     return [_prices(session, since, now), _universe(session, since, now)]
 
 
@@ -101,7 +102,7 @@ def _universe(session: Session, since: datetime, now: datetime) -> FreshnessRow:
     return FreshnessRow(
         feed="universe",
         snapshots=len(snapshots),
-        distinct=len({one.id for one in snapshots}),
+        distinct=len({json.dumps([one.selected, one.excluded]) for one in snapshots}),
         newest_age_s=age,
         stale=bool(expired) if snapshots else None,
         evidence="the newest snapshot against its own expiry",

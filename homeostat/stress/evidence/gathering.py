@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from sqlalchemy.orm import Session
 
 from homeostat import registry
+from homeostat.chaos import forensics
 from homeostat.chaos import load as loading
 from homeostat.chaos.load import Line
 from homeostat.chaos.scenario import Proof, ScenarioResult
@@ -116,7 +117,7 @@ def _gather(
         ),
         exceptions=digests,
         logs=logs.gather(
-            around.settings.state_dir / "logs",
+            around.settings.state_dir / forensics.LOGS,
             seen.logs_before,
             window,
             # A pool child that cannot hand a drill's own type over hands over its base.
@@ -129,7 +130,7 @@ def _gather(
         freshness=flow.freshness(session, run.began, now),
         chaos=seen.results,
         faults=list(window.faults),
-        incidents=incidents.gather(session, window, seen.drills, explained, (None, None)),
+        incidents=incidents.gather(session, window, seen.drills, explained),
         addresses=dict(around.addresses),
         seconds_by_phase=dict(run.seconds_by_phase),
     )

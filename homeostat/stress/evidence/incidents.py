@@ -8,10 +8,9 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from homeostat.incidents.failure import Source
 from homeostat.store import effects
 from homeostat.store.incidents import Incident, OccurrenceCount, TimelineEntry
-from homeostat.store.remedies import RemedyRun, RunState
+from homeostat.store.repair import KnownFix, Repair
 from homeostat.stress.evidence.window import Window, quantiles
 from homeostat.stress.facts import ExceptionDigest, IncidentFacts, IncidentRow
 
@@ -29,7 +28,6 @@ def gather(
     window: Window,
     drills: Sequence[str],
     explained: Mapping[str, str],
-    knowledge: tuple[int | None, int | None],
 ) -> IncidentFacts:
     """Return the window's incidents; `explained` names the cause of those that were provoked."""
     found = _in_window(session, window)
@@ -53,10 +51,33 @@ def gather(
             [r.to_analysis_ms for r in calm if r.to_analysis_ms is not None], TARGET_MS
         ),
         first_fix_s=fixes[0] if fixes else None,
-        repeat_fix_s=None,
-        knowledge_before=knowledge[0],
-        knowledge_after=knowledge[1],
+        repeat_fix_s=_repeat_fix_s(session, window),
+        knowledge_before=_known_fixes(session, before=window.start),
+        knowledge_after=_known_fixes(session),
     )
+
+
+def _known_fixes(session: Session, before: datetime | None = None) -> int:
+    """Return how many proven fixes are known, or were known before that moment."""
+    statement = select(func.count()).select_from(KnownFix)
+    if before is not None:
+        statement = statement.where(KnownFix.created_at < before)
+    return int(session.scalar(statement) or 0)
+
+
+def _repeat_fix_s(session: Session, window: Window) -> float | None:
+    """Return the shortest time from a failure to a fix that was known already; None: no such."""
+    found = session.execute(
+        select(Repair.applied_at, Repair.outcome, Incident.opened_at)
+        .join(Incident, Incident.id == Repair.incident_id)
+        .where(Repair.applied_at >= window.start)
+    )
+    seconds = [
+        (applied_at - opened_at).total_seconds()
+        for applied_at, outcome, opened_at in found
+        if outcome.get("from_knowledge")
+    ]
+    return round(min(seconds), 2) if seconds else None
 
 
 def explanations(
@@ -174,8 +195,11 @@ def _row(
     opened = next((s.at for s in steps if s.to_state == "open"), None)
     analysing = next((s.at for s in steps if s.to_state == "analysing"), None)
     end = next((s for s in reversed(steps) if s.to_state == "resolved"), None)
-    by_hand = incident.source == Source.TASK and incident.task == DRILL_TASK
     detail = end.detail if end else {}
+    # What healthy runs or a person have ended was not fixed.
+    fix = str(detail.get("playbook") or detail.get("repair") or "")
+    evidence = detail.get("evidence")
+    proof = f"{len(evidence)} post-conditions" if isinstance(evidence, list) else evidence
     return IncidentRow(
         id=incident.id,
         label=incident.label,
@@ -186,14 +210,12 @@ def _row(
         occurrences=incident.occurrences,
         opened_at=incident.opened_at,
         route="fix_analysis" if analysing else "",
-        fix=str(detail.get("playbook") or ""),
-        proof=f"{len(detail['evidence'])} post-conditions" if detail.get("evidence") else "",
+        fix=fix,
+        proof=str(proof or ""),
         explained_by=explained.get(incident.id, ""),
         to_row_ms=_ms(since, opened),
         to_analysis_ms=_ms(since, analysing),
-        to_fix_s=None
-        if end is None or by_hand
-        else round((end.at - incident.opened_at).total_seconds(), 2),
+        to_fix_s=round((end.at - incident.opened_at).total_seconds(), 2) if end and fix else None,
     )
 
 
@@ -201,18 +223,3 @@ def _ms(start: datetime | None, end: datetime | None) -> float | None:
     if start is None or end is None:
         return None
     return round((end - start).total_seconds() * 1000, 1)
-
-
-def remedies(session: Session, window: Window) -> dict[str, tuple[int, int]]:
-    """Return (verified, not verified) remedies of the window, by playbook."""
-    statement = (
-        select(RemedyRun.playbook, RemedyRun.state, func.count())
-        .where(RemedyRun.started_at >= window.start, RemedyRun.started_at < window.end)
-        .group_by(RemedyRun.playbook, RemedyRun.state)
-    )
-    counts: dict[str, tuple[int, int]] = {}
-    for playbook, state, count in session.execute(statement):
-        won, lost = counts.get(playbook, (0, 0))
-        good = state == RunState.VERIFIED
-        counts[playbook] = (won + count, lost) if good else (won, lost + count)
-    return counts

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from homeostat.chaos.forensics import written_since
 from homeostat.incidents.redaction import redactor
 from homeostat.stress.evidence.window import Window
 from homeostat.stress.facts import LogFacts
@@ -21,11 +22,6 @@ NAMED = 10
 _LONGEST = 240
 
 
-def sizes(folder: Path) -> dict[str, int]:
-    """Return the size of each log file."""
-    return {path.name: path.stat().st_size for path in sorted(folder.glob("*.log"))}
-
-
 def gather(
     folder: Path, before: Mapping[str, int], window: Window, known_types: Sequence[str]
 ) -> LogFacts:
@@ -37,7 +33,7 @@ def gather(
     known = {name.rpartition(".")[2] for name in known_types}
     lines = errors = 0
     unaccounted: dict[str, None] = {}
-    for text in _new_text(folder, before):
+    for _, text in written_since(folder, before):
         moment: datetime | None = None
         for line in text.splitlines():
             lines += 1
@@ -54,14 +50,3 @@ def gather(
         errors=errors,
         unaccounted=list(unaccounted)[:NAMED],
     )
-
-
-def _new_text(folder: Path, before: Mapping[str, int]) -> list[str]:
-    texts = []
-    for path in sorted(folder.glob("*.log")):
-        start = before.get(path.name, 0)
-        with path.open("rb") as file:
-            # A file that was rotated meanwhile is smaller than it was.
-            file.seek(start if start <= path.stat().st_size else 0)
-            texts.append(file.read().decode(errors="replace"))
-    return texts

@@ -30,6 +30,9 @@ def _scenario(result: ScenarioResult) -> Said:
         yield untested(row, f"{result.outcome}: {why}", required=required)
     elif result.control is None or not result.control.failed_as_it_must:
         yield untested(row, "it has no failing control, so that its PASS proves nothing")
+    if result.rolled_back is not None and not result.rolled_back.held:
+        what = f"its fault was not taken back whole: {result.rolled_back.observed['problems']}"
+        yield finding(result.id, what, Verdict.DEGRADED, "chaos")
     for count, word in ((result.lost, "lost"), (result.doubled, "doubled")):
         if count:
             what = f"{count} effects were {word}"

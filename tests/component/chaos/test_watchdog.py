@@ -64,8 +64,15 @@ def test_one_step_that_fails_does_not_hold_up_the_next() -> None:
         Resume(pid=os.getpid(), created=0.0),
         Remove(path=path),
     ]
-    rollback.carry_out(steps, Ground(settings()))
+    (problem,) = rollback.carry_out(steps, Ground(settings()))
+    assert problem.startswith("start: ProcessControlError")
     assert not path.exists()
+
+
+def test_what_went_wrong_on_the_way_back_is_told() -> None:
+    with watchdog.armed([Start(process="nobody")], Ground(settings()), deadline_s=60) as problems:
+        assert problems == []
+    assert [problem.partition(":")[0] for problem in problems] == ["start"]
 
 
 def test_nothing_outside_the_state_folder_is_removed(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
@@ -19,7 +18,8 @@ from homeostat.incidents import delivery, notices
 from homeostat.incidents.delivery import DeliveryError, Outgoing
 from homeostat.store import database
 from homeostat.store.incidents import Notice
-from homeostat.store.jobs import Job
+from homeostat.store.jobs import Job, JobState
+from tasks.incidents import notify
 from tests.component.incidents.scenes import fail
 from tests.conftest import forget_settings
 
@@ -150,12 +150,39 @@ def test_an_incident_is_announced_from_its_row_to_the_receiver(
 def test_a_failed_delivery_is_tried_again() -> None:
     fail()
     with database.transaction() as session:
-        (notice_id,) = delivery.unsent(session, older_than=utcnow() + timedelta(seconds=1))
+        notice_id = session.scalars(select(Notice.id)).one()
         assert delivery.claim(session, notice_id) is not None
         assert delivery.mark_failed(session, notice_id, "refused")
         assert session.get_one(Notice, notice_id).error == "refused"
     with database.transaction() as session:
         assert delivery.claim(session, notice_id) is not None
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_notice_whose_worker_died_is_sent_once_its_claim_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def look() -> tuple[bool, str]:
+        with database.reading() as session:
+            job = session.scalars(select(Job).where(Job.task == notices.TASK)).one()
+            return session.scalars(select(Notice)).one().sent_at is not None, job.state
+
+    with webhook() as (port, received):
+        monkeypatch.setenv("HOMEOSTAT_NOTIFY_URLS", f"json://127.0.0.1:{port}")
+        forget_settings()
+        fail()
+        with database.transaction() as session:
+            job = session.scalars(select(Job).where(Job.task == notices.TASK)).one()
+            delivery.claim(session, str(job.kwargs["notice_id"]))
+        arguments = {**job.kwargs, "job_id": job.id}
+        notify(**arguments)
+        assert look() == (False, job.state), "another worker may be at it, or have died"
+        with database.transaction() as session:
+            session.scalars(select(Notice)).one().claimed_at = utcnow() - delivery.CLAIM * 2
+        notify(**arguments)
+        assert look() == (True, JobState.DONE)
+        notify(**arguments)
+    assert len(received) == 1
 
 
 @pytest.mark.usefixtures("sqlite_store")

@@ -7,7 +7,6 @@ another policy in force.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ from homeostat.trading.models.agent import EwmaModel
 from homeostat.trading.models.promotion import SHADOW
 from tasks import refactor
 from tests.component.kernels.test_meta_loop import loop, ran
+from tests.component.repair.conftest import begin
 from tests.component.repair.test_refactor import BECOMES, CALLER, SOURCE, planted, proof
 from tests.component.trading.test_additions import floor_of, small_add
 from tests.component.trading.test_flow import opened, permit
@@ -60,15 +60,7 @@ def repository(files: dict[str, str]) -> Path:
     folder.mkdir()
     for name, text in files.items():
         (folder / name).write_text(text)
-    for words in (
-        ("init", "-q"),
-        ("config", "user.name", "t"),
-        ("config", "user.email", "t@localhost"),
-        ("add", "-A"),
-        ("commit", "-q", "-m", "Begin"),
-    ):
-        subprocess.run(["git", *words], cwd=folder, check=True)
-    return folder
+    return begin(folder)
 
 
 def is_paused() -> bool:

@@ -16,7 +16,7 @@ from homeostat.errors import StoreUnavailableError
 from homeostat.kernels.governance import FREEZE, Governance, PolicyError
 from homeostat.kernels.governance.policy import Policy, Risk, Rule, Verdict, load, ruled
 from homeostat.settings import Mode, settings
-from homeostat.store import approvals, controls, database
+from homeostat.store import approvals, controls, database, track_records
 from homeostat.store.approvals import Approval, ApprovalError
 from homeostat.testing import check_contract
 
@@ -112,7 +112,7 @@ def test_a_fix_applies_itself_after_three_proven_successes_until_it_fails(
 
     def proven(*, succeeded: bool) -> None:
         with database.transaction() as session:
-            governance.outcome(session, action="fix.apply", signature="s1", succeeded=succeeded)
+            track_records.note(session, "fix.apply", "s1", succeeded=succeeded)
 
     for _ in range(3):
         assert not may_apply()

@@ -9,6 +9,8 @@ from sqlalchemy import select
 from homeostat import registry
 from homeostat.clock import utcnow
 from homeostat.component import State
+from homeostat.incidents import mutes
+from homeostat.incidents.mutes import MuteKind
 from homeostat.kernels.health_monitor import FLAP_CHANGES, HealthMonitor
 from homeostat.kernels.health_monitor.drill import run_of
 from homeostat.store import beat, checks, database
@@ -35,7 +37,7 @@ def believe(component: str, *, passed: bool, now: datetime | None = None) -> Non
     now = now or utcnow()
     with database.transaction() as session:
         lease = checks.lease_of(session, component)
-        lease.expires_at, lease.worked_at = now + timedelta(minutes=5), now
+        lease.expires_at = now + timedelta(minutes=5)
         lease.probe_passed, lease.failures_in_row = passed, 0 if passed else 1
 
 
@@ -87,7 +89,8 @@ def test_a_maintenance_window_mutes_the_failure_and_not_the_recovery(
     believe(NAME, passed=True)
     cycle(monitor)
     with database.transaction() as session:
-        monitor.open_window(session, "kernels.*", minutes=5, actor="anna", reason="upgrade")
+        ends = utcnow() + timedelta(minutes=5)
+        mutes.add(session, MuteKind.MAINTENANCE, "kernels.*", ends_at=ends, actor="anna")
     believe(NAME, passed=False)
     cycle(monitor)
     believe(NAME, passed=True)

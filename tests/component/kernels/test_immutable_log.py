@@ -20,7 +20,7 @@ from homeostat.store.audit import GENESIS, AuditRow
 from homeostat.store.chain import ChainReport, RawRow, raw_hash, raw_rows, verify_chain
 from homeostat.testing import check_contract
 
-ROWS = 10_000
+FEW, ROWS = 1_000, 10_000
 APPENDER = """
 import sys
 from homeostat.store import audit, database
@@ -71,15 +71,23 @@ def test_eight_processes_append_at_once_and_make_one_chain(log: ImmutableLog, st
 TEXTS = RawRow._fields[1:]
 
 
-def test_tampering_in_the_table_is_found_at_its_row(log: ImmutableLog, sqlite_store: str) -> None:
+@pytest.fixture(params=[FEW, pytest.param(ROWS, marks=pytest.mark.slow)])
+def rows(request: pytest.FixtureRequest) -> int:
+    """How many rows the log has."""
+    return int(request.param)
+
+
+def test_tampering_in_the_table_is_found_at_its_row(
+    log: ImmutableLog, sqlite_store: str, rows: int
+) -> None:
     del sqlite_store
-    fill(ROWS)
-    assert verified(log).rows == ROWS
+    fill(rows)
+    assert verified(log).rows == rows
     dice = random.Random(20261121)  # noqa: S311  # a seeded test, no secret
     with database.reading() as session:
         originals = {row.sequence: row for row in raw_rows(session, 0)}
     for attempt in range(60):
-        column, row = TEXTS[attempt % len(TEXTS)], dice.randint(1, ROWS)
+        column, row = TEXTS[attempt % len(TEXTS)], dice.randint(1, rows)
         before = getattr(originals[row], column)
         if column == "at":  # as SQLite holds it, not as it was hashed
             before = before.replace("T", " ").removesuffix("+00:00")
@@ -117,15 +125,15 @@ def cut(value: str, at: int) -> str:
 
 
 @pytest.fixture
-def chain(sqlite_store: str) -> list[RawRow]:
+def chain(sqlite_store: str, rows: int) -> list[RawRow]:
     """The rows of an intact log, as the table gives them."""
     del sqlite_store
-    fill(ROWS)
+    fill(rows)
     with database.reading() as session:
-        rows = list(raw_rows(session, 0))
-    report = verify_chain(rows, after=(0, GENESIS))
-    assert (report.intact, report.rows) == (True, ROWS)
-    return rows
+        found = list(raw_rows(session, 0))
+    report = verify_chain(found, after=(0, GENESIS))
+    assert (report.intact, report.rows) == (True, rows)
+    return found
 
 
 def found_at(chain: list[RawRow], first: int, *instead: RawRow) -> int | None:
@@ -135,6 +143,7 @@ def found_at(chain: list[RawRow], first: int, *instead: RawRow) -> int | None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("rows", [ROWS])
 def test_every_byte_that_is_changed_or_lost_is_found_at_its_row(chain: list[RawRow]) -> None:
     edits = 0
     for row in chain:
@@ -171,7 +180,7 @@ def test_all_neighbours_that_are_swapped_are_found_at_the_first(chain: list[RawR
 
 def test_rows_that_are_swapped_from_afar_are_found_at_the_first(chain: list[RawRow]) -> None:
     dice = random.Random(4)  # noqa: S311  # a seeded test, no secret
-    for _ in range(ROWS):
+    for _ in chain:
         one, other = sorted(dice.sample(chain, 2))
         assert found_at(chain, one.sequence, *swapped(one, other)) == one.sequence
 
@@ -181,6 +190,7 @@ def swapped(one: RawRow, other: RawRow) -> tuple[RawRow, RawRow]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("rows", [ROWS])
 def test_every_cut_is_found_at_the_first_row_that_is_gone(
     log: ImmutableLog, chain: list[RawRow]
 ) -> None:

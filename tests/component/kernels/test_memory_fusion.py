@@ -172,6 +172,21 @@ def test_a_cycle_takes_in_what_ended_and_takes_it_in_once(memory: MemoryFusion) 
     assert taken == wanted
 
 
+def test_an_applied_fix_has_not_worked_before_its_watch_is_over(memory: MemoryFusion) -> None:
+    with transaction() as session:
+        repair = Repair(
+            repository="r", command="pytest", status="applied", group_key="g", incident_id="i",
+            outcome={}, changes={}, preimages={}, story=[], watch={"replay": ""},
+        )  # fmt: skip
+        session.add(repair)
+        session.flush()
+        assert memory.run(session, utcnow()).observed["taken_in"] == 0
+        repair.watch = {**repair.watch, "ended": {"how": "stands"}}
+        session.flush()
+        assert memory.run(session, utcnow()).observed["taken_in"] == 1
+        assert session.scalars(select(Memory)).one().worked == 1
+
+
 def test_old_memories_are_forgotten_but_not_what_worked(memory: MemoryFusion) -> None:
     later = utcnow() + timedelta(days=400)
     with transaction() as session:

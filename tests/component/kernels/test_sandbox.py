@@ -6,16 +6,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from homeostat import registry
 from homeostat.clock import utcnow
+from homeostat.errors import ProbeFailedError
+from homeostat.kernels.sandbox import SandboxKernel
 from homeostat.repair.sandbox import Isolation, detect_isolation
 from homeostat.store import database
 from homeostat.store.embedded import EmbeddedServer
 from homeostat.store.jobs import Job
 from homeostat.store.repair import Repair
+from homeostat.supervision.check import Tick, run_check
 from homeostat.supervision.events import PUBLISH
 from tasks.upkeep import publish
 
@@ -73,3 +77,24 @@ def test_what_ran_in_the_sandbox_is_told_once_and_again_when_it_was_used(
     used = told()[-1]
     assert (used["proofs"], used["steps"], used["refused"]) == (2, 3, 1)
     assert used["last_refusal"] == "suite: 2 failed"
+
+
+class HoldsOnce(SandboxKernel):
+    """A sandbox whose walls stand for the first attempt only."""
+
+    attempts = 0
+
+    def _attempt(self) -> dict[str, JsonValue]:
+        self.attempts += 1
+        return {**super()._attempt(), "network": self.attempts > 1}
+
+
+def test_an_attempt_of_the_cycle_that_breaks_out_fails_the_check() -> None:
+    kernel = HoldsOnce(registry.find("kernels.sandbox").context)
+    tick = Tick("kernels.sandbox", utcnow(), 60.0)
+    with (
+        pytest.raises(ProbeFailedError, match="'network': True"),
+        database.transaction() as session,
+    ):
+        run_check(session, kernel, tick)
+    assert kernel.attempts == 2, "the probe before it had passed"

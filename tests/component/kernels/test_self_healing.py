@@ -30,7 +30,6 @@ from homeostat.supervision import poison, processes
 from homeostat.supervision.drill import DrillProcess
 from homeostat.testing import check_contract
 from tests.conftest import forget_settings
-from workers import queues
 
 pytestmark = pytest.mark.usefixtures("sqlite_store")
 
@@ -363,10 +362,6 @@ def test_a_disk_that_runs_full_is_given_room_and_the_room_is_measured(
     again = healer.remedy(cause("ResourceForecast", "kernels.infrastructure_manager", 2))
     assert not again.verified, "where nothing is left to free, a person has to make room"
     assert "less room" in again.escalate_reason
-
-
-def test_poison_is_looked_for_on_every_queue_of_the_workers() -> None:
-    assert sorted(poison.QUEUES) == sorted(queues.ALL_QUEUES)
 
 
 # Which playbook, how often, and with whose leave.

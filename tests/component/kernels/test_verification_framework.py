@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from sqlalchemy import select, text, update
 from homeostat import registry
 from homeostat.clock import utcnow
 from homeostat.errors import ActionRefusedError
+from homeostat.kernels.agentic_spine.drill import drilled
+from homeostat.kernels.health_monitor.drill import run_of
 from homeostat.kernels.verification_framework import (
     ABANDONED_AFTER,
     InvariantBrokenError,
@@ -18,11 +21,13 @@ from homeostat.kernels.verification_framework import (
     _position,
 )
 from homeostat.settings import settings
-from homeostat.store import audit, controls, database
+from homeostat.store import audit, beat, controls, database
+from homeostat.store.beat import BeatEntry
 from homeostat.store.contracts import ActionContract, ContractState
 from homeostat.store.jobs import Job
 from homeostat.store.repair import KnownFix
 from homeostat.store.trading import Order, Position, client_order_id
+from homeostat.supervision import cadence
 from homeostat.supervision import contracts as acting
 from homeostat.supervision.contracts import Effect, Outcome, Terms
 from homeostat.supervision.events import PUBLISH
@@ -247,6 +252,26 @@ def break_proof() -> None:
         )  # fmt: skip
 
 
+def break_signature() -> None:
+    with database.transaction() as session:
+        drilled(session, "OddError", in_code=False).group_key = ""
+
+
+def break_beats() -> None:
+    """One entry falls silent while another ticks on."""
+    now = utcnow()
+    with database.transaction() as session:
+        for name in ("loud", "silent"):
+            session.add(
+                BeatEntry(
+                    name=name, task=f"checks.{name}", interval_s=10.0, declared_s=10.0,
+                    kwargs={}, source=beat.ADDED, since=cadence.EPOCH,
+                )
+            )  # fmt: skip
+        for due in cadence.due_between("loud", 10.0, now - timedelta(minutes=2), now):
+            session.add(run_of("loud", due))
+
+
 @pytest.mark.parametrize(
     ("breaks", "named"),
     [
@@ -255,6 +280,8 @@ def break_proof() -> None:
         (break_exposure, r"holds -1.5 of SOL, and its filled orders add up to -1"),
         (break_chain, "row 2 of the audit log"),
         (break_proof, "has no proof"),
+        (break_signature, "has no signature"),
+        (break_beats, "silent did not run at its last 3 ticks"),
     ],
 )
 def test_a_broken_invariant_fails_the_cycle_by_name(

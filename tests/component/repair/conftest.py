@@ -57,6 +57,14 @@ def git(repository: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
+def begin(folder: Path, message: str = "Begin") -> Path:
+    """Make a folder a repository whose first commit holds all that is in it, and return it."""
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", message)
+    return folder
+
+
 def write(repository: Path, files: Mapping[str, str | None]) -> None:
     """Write files; None deletes one."""
     for path, text in files.items():

@@ -8,7 +8,7 @@ import pytest
 
 from homeostat.repair.agent import Options, Status, fix
 from homeostat.repair.sandbox import Isolation, detect_isolation
-from tests.component.repair.conftest import git, write
+from tests.component.repair.conftest import begin, write
 
 pytestmark = pytest.mark.skipif(
     detect_isolation() is not Isolation.BUBBLEWRAP, reason="bubblewrap does not work here"
@@ -50,9 +50,7 @@ CASES: dict[str, tuple[str, str, str, Status]] = {
 def test_the_default_comes_back_by_its_evidence(name: str, tmp_path: Path) -> None:
     source, user, default, status = CASES[name]
     write(tmp_path, {"shop.py": source, "user.py": user})
-    git(tmp_path, "init", "-q")
-    git(tmp_path, "add", "-A")
-    git(tmp_path, "commit", "-q", "-m", "Drift")
+    begin(tmp_path)
     outcome = fix(tmp_path, "python user.py", Options())
     assert outcome.chosen is not None, [item.proof.refusal for item in outcome.refused]
     assert default in outcome.chosen.diff

@@ -14,7 +14,7 @@ from homeostat.repair.language_model.loopback import LoopbackModel, Manner
 from homeostat.repair.sandbox import Isolation, detect_isolation
 from homeostat.settings import settings
 from homeostat.store.database import transaction
-from tests.component.repair.conftest import git, write
+from tests.component.repair.conftest import begin, git, write
 
 pytestmark = pytest.mark.skipif(
     detect_isolation() is not Isolation.BUBBLEWRAP, reason="bubblewrap does not work here"
@@ -35,10 +35,7 @@ def repository(tmp_path: Path) -> Path:
     folder = tmp_path / "repository"
     folder.mkdir()
     write(folder, BROKEN)
-    git(folder, "init", "-q")
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "Broken")
-    return folder
+    return begin(folder)
 
 
 Mend = Callable[[LoopbackModel], RepairOutcome]
@@ -142,3 +139,19 @@ def test_the_tokens_of_a_day_are_bounded(mend: Mend, monkeypatch: pytest.MonkeyP
         again = mend(model)
     assert len(model.questions) == 1
     assert "(day)" in again.refused[-1].proof.refusal
+
+
+def test_a_patch_that_goes_around_the_failing_statement_is_refused(
+    mend: Mend, repository: Path
+) -> None:
+    # No type checker sees what is called here.
+    failing = "    return globals()['scaled'](price, by=price)"
+    source = f"def half(price):\n{failing}\n\n\ndef scaled(price, one, two):\n    return one\n"
+    write(repository, {"shop.py": source})
+    git(repository, "commit", "-q", "-a", "-m", "Broken by a call")
+    around = f"    if price:\n        return price / 2\n{failing}"
+    edit = {"path": "shop.py", "old": failing, "new": around}
+    with LoopbackModel(Manner.ANSWERS, json.dumps({"title": "Around", "edits": [edit]})) as model:
+        outcome = mend(model)
+    assert outcome.status is Status.REFUSED
+    assert "is not reached any more" in outcome.refused[-1].proof.refusal

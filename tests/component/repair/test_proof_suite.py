@@ -9,7 +9,7 @@ import pytest
 
 from homeostat.repair.agent import Options, Status, fix
 from homeostat.repair.sandbox import Isolation, detect_isolation
-from tests.component.repair.conftest import git, write
+from tests.component.repair.conftest import begin, git, write
 
 pytestmark = [
     pytest.mark.slow,
@@ -28,10 +28,7 @@ def repository(folder: Path, **tests: str) -> Path:
     folder.mkdir()
     write(folder, {"shop/__init__.py": "", "shop/prices.py": RENAMED, "tests/test_total.py": SHOWS})
     write(folder, {f"tests/{name}.py": text for name, text in tests.items()})
-    git(folder, "init", "-q")
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "Drift")
-    return folder
+    return begin(folder)
 
 
 def test_a_failure_that_was_there_before_does_not_refuse_a_patch(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from homeostat.repair.agent import Apply, Options, Status, fix
 from homeostat.repair.sandbox import Isolation, detect_isolation
-from tests.component.repair.conftest import git, write
+from tests.component.repair.conftest import begin, git, write
 
 pytestmark = pytest.mark.skipif(
     detect_isolation() is not Isolation.BUBBLEWRAP, reason="bubblewrap does not work here"
@@ -76,10 +76,7 @@ def repository(folder: Path, files: dict[str, str], user: str) -> Path:
     folder = folder / "repository"
     folder.mkdir()
     write(folder, {**files, "user.py": user})
-    git(folder, "init", "-q")
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "Drift")
-    return folder
+    return begin(folder)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from homeostat.store.approvals import Approval
 from homeostat.store.database import transaction
 from homeostat.store.repair import KnownFix
 from homeostat.store.track_records import TrackRecord
+from tests.component.repair.conftest import begin
 
 pytestmark = pytest.mark.usefixtures("sqlite_store")
 
@@ -252,7 +252,7 @@ def test_what_was_replaced_is_not_replaced_again(tmp_path: Path) -> None:
 def test_an_approved_run_is_applied_and_taken_back_where_it_does_not_hold(
     deep_tree: Tree, *, holds: bool
 ) -> None:
-    root = git_of(deep_tree)
+    root = begin(deep_tree.root)
     (root / "broken.py").unlink()
     runs_learnt()
     assert refactoring.play(root, proof(), spend).proposed == [RUN_WAS]
@@ -273,20 +273,7 @@ def test_an_approved_run_is_applied_and_taken_back_where_it_does_not_hold(
 
 @pytest.fixture
 def repository(tree: Tree) -> Path:
-    return git_of(tree)
-
-
-def git_of(tree: Tree) -> Path:
-    """Make the tree a repository and return its folder."""
-    for words in (
-        ("init", "-q"),
-        ("config", "user.name", "t"),
-        ("config", "user.email", "t@localhost"),
-        ("add", "-A"),
-        ("commit", "-q", "-m", "Begin"),
-    ):
-        subprocess.run(["git", *words], cwd=tree.root, check=True)
-    return tree.root
+    return begin(tree.root)
 
 
 def proof(code: str = GOOD[1]) -> list[str]:

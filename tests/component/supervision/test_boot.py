@@ -114,7 +114,7 @@ def test_a_part_that_fails_becomes_an_incident_its_dependants_are_degraded_the_r
         (incident,) = session.scalars(select(Incident)).all()
         assert (incident.component, incident.source) == ("kernels.base", "boot")
         assert incident.id == found["base"].incident
-        assert checks.leases(session)["kernels.other"].worked_at is not None
+        assert checks.leases(session)["kernels.other"].renewed_at is not None
 
 
 KERNELS = {

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from homeostat import cli
 from homeostat.store import beat
 from homeostat.store.beat import BeatEntry
 from homeostat.store.database import transaction
@@ -209,3 +211,25 @@ def test_a_schema_of_postgresql_that_lacks_one_object_does_not_come_back_whole(l
         return  # what stands on it could not be made
     assert back != whole
     assert snapshot_kinds.restored_schema(whole, Path()) == whole
+
+
+def test_the_commands_list_what_is_kept_and_show_what_differs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def said(*words: str) -> tuple[int, dict[str, Any]]:
+        code = cli.run(["snapshot", *words, "-o", "json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    planted_entry()
+    assert said("drift") == (1, dict.fromkeys(Kind)), "nothing was taken, so nothing is known"
+    with transaction() as session:
+        snapshots.take_all(session)
+    assert said("drift") == (0, {kind: {} for kind in Kind})
+    code, listed = said("list")
+    assert (code, {row["kind"] for row in listed["snapshots"]}) == (0, set(Kind))
+    with transaction() as session:
+        beat.set_interval(session, "checks.x", 20.0)
+    code, differs = said("drift", "schedule")
+    assert (code, differs["schedule"]["checks.x"]["is"]["interval_s"]) == (1, 20.0)
+    assert cli.run(["snapshot", "drift"]) == 1
+    assert '"interval_s": 20.0' in " ".join(capsys.readouterr().out.split())

@@ -300,7 +300,7 @@ def test_a_healthy_system_with_a_fresh_policy_is_allowed_to_trade() -> None:
     with transaction() as session:
         for name in SUBSYSTEMS:
             lease = checks.lease_of(session, name)
-            lease.expires_at, lease.worked_at = now + timedelta(minutes=1), now
+            lease.expires_at = now + timedelta(minutes=1)
             lease.probe_passed = True
         policy = trading.SafetyPolicy(
             at=now, expires_at=now + timedelta(seconds=30), policy=ALLOW_ALL, overall="healthy"

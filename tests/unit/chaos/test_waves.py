@@ -1,20 +1,22 @@
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from homeostat.chaos import catalogue, journal
 from homeostat.chaos.controls import ControlCache, judge
 from homeostat.chaos.faults import FAULTS
-from homeostat.chaos.scenario import Outcome, Severity
+from homeostat.chaos.scenario import Outcome, Proof, Severity
 from homeostat.chaos.waves import batches, compatible, waves
 from homeostat.settings import settings
-from tests.stress_facts import scenario
+from tests.stress_facts import START, scenario
 
 STANDARD = [catalogue.find(name) for name in catalogue.STANDARD]
 
 
-def test_every_scenario_names_a_fault_that_exists() -> None:
-    assert {one.fault for one in catalogue.SCENARIOS} <= FAULTS.keys()
+def test_the_scenarios_use_every_fault_and_no_other() -> None:
+    assert {one.fault for one in catalogue.SCENARIOS} == FAULTS.keys()
 
 
 def test_waves_go_from_mild_over_moderate_to_severe() -> None:
@@ -84,3 +86,12 @@ def test_the_journal_calls_an_injection_that_did_not_happen_aborted() -> None:
     written = journal.journal(chosen, result)
     assert written["status"] == "aborted"
     assert written["deviated"] is False
+
+
+def test_the_journal_calls_a_way_back_that_failed_failed() -> None:
+    chosen, result = catalogue.find("P1"), scenario("P1")
+    assert journal.journal(chosen, result)["rollbacks"] == [], "nobody has gone it yet"
+    for held, status in ((True, "succeeded"), (False, "failed")):
+        result.rolled_back = Proof(claim="the way back was gone", held=held, at=START)
+        (rollback,) = cast("list[dict[str, str]]", journal.journal(chosen, result)["rollbacks"])
+        assert rollback["status"] == status

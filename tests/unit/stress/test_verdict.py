@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
-from homeostat.chaos.scenario import Outcome
+from homeostat.chaos.scenario import Outcome, Proof
 from homeostat.component import State
 from homeostat.stress import conclusion, render
 from homeostat.stress.facts import ExceptionDigest, Facts
@@ -54,6 +55,11 @@ def _digest(facts: Facts) -> None:
     facts.exceptions = [digest]
 
 
+def _not_taken_back(facts: Facts) -> None:
+    seen: dict[str, JsonValue] = {"problems": ["start: it does not start"]}
+    facts.chaos[0].rolled_back = Proof(claim="gone", held=False, observed=seen, at=START)
+
+
 BREAKAGES: list[tuple[str, Callable[[Facts], None], Verdict]] = [
     ("kernels.message_bus", _set("boot.components.0.state", "FAILED"), Verdict.DEGRADED),
     ("kernels.message_bus", _set("components.0.state", State.FAILED), Verdict.UNSTABLE),
@@ -83,6 +89,7 @@ BREAKAGES: list[tuple[str, Callable[[Facts], None], Verdict]] = [
     ("market", _set("freshness.0.stale", True), Verdict.DEGRADED),
     ("P2", _set("chaos.1.outcome", Outcome.FAIL), Verdict.UNSTABLE),
     ("B1", _set("chaos.2.doubled", 1), Verdict.UNSTABLE),
+    ("P1", _not_taken_back, Verdict.DEGRADED),
     ("error recognition", _set("incidents.drills_recognised", 19), Verdict.UNSTABLE),
     (
         "failure → analysis started",

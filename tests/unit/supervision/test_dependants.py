@@ -18,7 +18,7 @@ SPECS = {name: spec for name, spec in registry.specs().items() if name.startswit
 def lease(name: str, *, well: bool) -> Lease:
     now = utcnow()
     return Lease(
-        component=name, tier=0, holder="t", expires_at=now + timedelta(minutes=1), worked_at=now,
+        component=name, tier=0, holder="t", expires_at=now + timedelta(minutes=1),
         probe_passed=well, evidence={}, failures_in_row=0 if well else 3, successes_in_row=0,
         reason="" if well else "it was killed",
     )  # fmt: skip
