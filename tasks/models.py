@@ -85,7 +85,7 @@ def predict(
     from homeostat.trading.market import port
     from homeostat.trading.models.agent import ModelUnavailableError
     from homeostat.trading.models.artifacts import ArtifactError
-    from homeostat.trading.models.features import INPUT_BARS
+    from homeostat.trading.models.features import NEED_BARS
 
     del job_id
     with reading() as session:
@@ -94,7 +94,7 @@ def predict(
     if not asked:
         return None
     moment = from_iso(due_at) if due_at else utcnow()
-    panel = port.market(settings()).panel(moment, INPUT_BARS)
+    panel = port.market(settings()).panel(moment, NEED_BARS)
     found = {}
     for champion in asked:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +21,22 @@ app = typer.Typer()
 
 #: `replay` exits with this where a decision came out otherwise.
 DIFFERS = 3
+
+
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_SINCE = "ISO 8601, UTC unless it says otherwise; else an hour before --to."
+_UNTIL = "ISO 8601, UTC unless it says otherwise; else now."
+
+
+def _moment(text: str | datetime) -> datetime:
+    """Return the moment that is meant; as a command shows one, it is understood."""
+    from homeostat.clock import from_iso
+
+    try:
+        return text if isinstance(text, datetime) else from_iso(text.strip())
+    except (ValueError, OverflowError):
+        wanted = "a valid datetime, such as 2026-01-31, 2026-01-31T12:00:00 or …T12:00:00+02:00"
+        raise typer.BadParameter(f"{text!r} is not {wanted}.") from None
 
 
 class Book(StrEnum):
@@ -190,25 +206,29 @@ def explain(
 @app.command("replay")
 def replay(
     *,
-    start: Annotated[datetime | None, typer.Option("--from", help="UTC; else an hour ago.")] = None,
-    end: Annotated[datetime | None, typer.Option("--to", help="UTC; else now.")] = None,
+    start: Annotated[
+        datetime | None, typer.Option("--from", parser=_moment, metavar="TIME", help=_SINCE)
+    ] = None,
+    end: Annotated[
+        datetime | None, typer.Option("--to", parser=_moment, metavar="TIME", help=_UNTIL)
+    ] = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Derive decisions anew from journal and data.
+    """Derive decisions, and what became of their positions, anew from journal and data.
 
     Exit code 3 where one comes out otherwise, or what one rested on is not as it was.
     """
-    from homeostat.clock import aware, utcnow
+    from homeostat.clock import utcnow
     from homeostat.settings import settings
     from homeostat.trading import replay as replaying
 
-    until = aware(end) if end else utcnow()
-    since = aware(start) if start else until - timedelta(hours=1)
+    until = end or utcnow()
+    since = start or until - min(timedelta(hours=1), until - _FIRST)
     if since >= until:
         raise SpanError
     with _journal() as session:
         found = replaying.replay(session, settings(), since, until)
-    if not found.decisions:
+    if not (found.decisions or found.positions or found.changed):
         raise NothingDecidedError(
             f"Nothing was decided from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC; "
             "`homeostat trade equity` shows when something was."
@@ -219,10 +239,10 @@ def replay(
     else:
         counts = {name: value for name, value in report.items() if not isinstance(value, list)}
         show(counts, output, f"Replay from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}")
-        for name in ("differing", "changed"):
+        for name in ("differing", "positions_differing", "changed", "quoted"):
             if report[name]:
-                show(report[name], output, name.capitalize())
-    if found.differing or found.changed:
+                show(report[name], output, name.replace("_", " ").capitalize())
+    if not found.sound:
         raise typer.Exit(DIFFERS)
 
 

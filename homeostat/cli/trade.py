@@ -65,14 +65,11 @@ def backtest(
     output: Output = Format.TEXT,
 ) -> None:
     """Trade recorded data with all costs; expectancy with its interval, and no promise."""
-    from homeostat.trading import backtest as testing
+    from homeostat.cli.backtest_run import run_backtest
     from homeostat.trading.dynamic_tpsl import BarrierInputError, Policy
 
     if policy not in {*Policy, "both"}:
         raise BarrierInputError(f"There is no policy {policy!r}; name volatility, tiered or both.")
     names = list(Policy) if policy == "both" else [Policy(policy)]
-    found = [
-        testing.backtest(data, policy=one, floor=floor, universe=universe).as_json()
-        for one in names
-    ]
+    found = run_backtest(data, names, floor=floor, universe=universe)
     show(found[0] if len(found) == 1 else found, output, "Backtest")

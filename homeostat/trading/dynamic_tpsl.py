@@ -27,6 +27,8 @@ ROUND_TRIP_FEE = 0.001
 #: The time barrier: after this many bars a position has had its chance.
 HORIZON_BARS = 60
 _ATR_BARS = 14
+#: A price's fraction from which a volatility is none: somebody has named percents.
+_MOST_VOLATILITY = 10.0
 #: Decay of the EWMA variance (RiskMetrics, 1996).
 _DECAY = 0.94
 
@@ -176,7 +178,7 @@ def tpsl(
     if not 0.0 <= confidence <= 1.0:
         raise BarrierInputError(f"The confidence {confidence} is not between 0 and 1.")
     spread = USUAL_VOLATILITY if volatility is None else volatility
-    if not 0.0 <= spread < 10.0:
+    if not 0.0 <= spread < _MOST_VOLATILITY:
         raise BarrierInputError(f"The volatility {spread} is not a fraction such as 0.02.")
     try:
         kind = Policy(policy)
@@ -211,8 +213,16 @@ class DynamicTpsl(Component):
     )
 
     def barriers(self, confidence: Floats, volatility: Floats) -> BarrierArrays:
-        """Return the trading default's barriers of n signals."""
-        return volatility_scaled_arrays(confidence, volatility)
+        """Return the trading default's barriers of n signals; all zero where nothing is known.
+
+        A volatility that is missing (0 or NaN) is no calm: a stop of three fees would be set on a
+        symbol of which nothing is known, and the size that follows from a narrow stop is large.
+        """
+        found = volatility_scaled_arrays(confidence, volatility)
+        known = (volatility > 0) & (volatility < _MOST_VOLATILITY)
+        if known.all():
+            return found
+        return BarrierArrays(*(np.where(known, one, 0.0) for one in found))
 
     def probe(self, session: Session) -> Evidence:
         """Set the seed's three rows anew, and 222 barriers in both forms."""

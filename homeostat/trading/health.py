@@ -134,7 +134,9 @@ def ai_model(ground: Ground) -> Reading:
             return Reading(
                 Level.CRITICAL, f"the artefact of {alias.name} is corrupt", subject=alias.name
             )
-    records = ground.session.scalars(select(ModelRecord)).all()
+    # The canary speaks for the flow, and not for a model.
+    real = select(ModelRecord).where(ModelRecord.model != store.CANARY)
+    records = ground.session.scalars(real).all()
     if not records:
         return Reading(Level.UNKNOWN, "no model has given a signal yet")
     age = (ground.now - max(record.updated_at for record in records)).total_seconds()
@@ -171,7 +173,7 @@ def risk_guard(ground: Ground) -> Reading:
     risk = float(ground.session.scalar(statement) or 0.0)
     equity = store.book_of(ground.session, store.PAPER).equity
     # Equity may fall after a reservation, so a hair over the limit is no violation of it.
-    if risk > MOST_RISK * equity * 1.1:
+    if not risk <= MOST_RISK * equity * 1.1:
         return Reading(Level.CRITICAL, f"{risk:.0f} at risk of {equity:.0f}")
     reading = lease_of("kernels.governance")(ground)
     return Reading(reading.level, f"{reading.reason}; {risk / equity:.1%} of equity at risk")

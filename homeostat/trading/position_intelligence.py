@@ -111,15 +111,26 @@ class PositionIntelligence(Component):
         position.advice = advice_for(label, sight)
         return label
 
-    def sight(self, position: Position, price: float, trend: float, spread: float = 1.0) -> Sight:
-        """Return what is to be seen of a position; `trend` is the price's change over 10 bars."""
+    def sight(
+        self,
+        position: Position,
+        price: float,
+        trend: float,
+        spread: float = 1.0,
+        slippage: float = 0.0,
+    ) -> Sight:
+        """Return what is to be seen of a position; `trend` is the price's change over 10 bars.
+
+        `slippage` is what its fills lost against their prices, in money: the position's own costs
+        are fees and funding, because its entry has the slippage in it already.
+        """
         risk = position.risk_per_unit * position.first_quantity
         r = r_of(position, price)
         return Sight(
             r=r,
             peak_r=max(position.peak_r, r),
             bars=position.bars,
-            costs=position.costs / risk,
+            costs=(position.costs + slippage) / risk,
             trend_up=position.side * trend > 0,
             spread=spread,
         )

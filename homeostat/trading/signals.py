@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from homeostat.trading.market import port
 from homeostat.trading.market.panel import BAR_S, Floats, Panel
 from homeostat.trading.models.agent import BASELINE, Agent, EwmaModel
-from homeostat.trading.models.features import HORIZON_BARS, INPUT_BARS
+from homeostat.trading.models.features import HORIZON_BARS, INPUT_BARS, NEED_BARS
 
 __all__ = [
     "BASELINE",
     "HORIZON_BARS",
     "INPUT_BARS",
+    "NEED_BARS",
     "Abstain",
     "Agent",
     "EwmaModel",
@@ -63,11 +64,12 @@ class Signals:
         return {reason: reasons.count(reason) for reason in sorted(set(reasons))}
 
 
-def part(panel: Panel, at: datetime, need: int = INPUT_BARS) -> tuple[str, ...]:
+def part(panel: Panel, at: datetime, need: int = NEED_BARS) -> tuple[str, ...]:
     """Return, for each symbol, why no model should be asked about it, or an empty text.
 
-    A bar counts where its four prices are numbers above zero that fit together. Volume counts
-    where the input tells of any at all: some recordings have prices only.
+    A bar counts where its four prices are numbers above zero that fit together. What moves and is
+    traded is seen in the bars that a model reads. Volume counts where the input tells of any at
+    all: some recordings have prices only.
     """
     count = len(panel.symbols)
     age = port.age_s(panel, at)
@@ -76,14 +78,13 @@ def part(panel: Panel, at: datetime, need: int = INPUT_BARS) -> tuple[str, ...]:
         return (Abstain.DISORDERED.value,) * count
     if age > port.FRESH_S:
         return (Abstain.STALE.value,) * count
-    cut = np.s_[:, -need:]
-    recent, volume = panel.close[cut], panel.volume[cut]
-    moving = np.ptp(recent, axis=1) > 0
-    traded = ~(volume == 0).all(axis=1)
+    cut, read = np.s_[:, -need:], np.s_[:, -INPUT_BARS:]
+    moving = np.ptp(panel.close[read], axis=1) > 0
+    traded = ~(panel.volume[read] == 0).all(axis=1)
     if not traded.all() and not (panel.volume > 0).any():
         traded[:] = True
     sound = _sound(panel, cut)
-    if recent.shape[1] == need and sound.all() and moving.all() and traded.all():
+    if sound.shape[1] == need and sound.all() and moving.all() and traded.all():
         return (Abstain.NONE.value,) * count
     present = _sound(panel, np.s_[:, :])
     enough = sound.all(axis=1) & (panel.close.shape[1] >= need)

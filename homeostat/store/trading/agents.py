@@ -26,6 +26,9 @@ class ModelRecord(Base):
     #: Signals of either side, each worth less with every batch that follows it.
     recent_longs: Mapped[float] = mapped_column(default=0.0, server_default="0")
     recent_shorts: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    #: The signals of late that `blocked_side` was concluded from; None where nobody has judged.
+    judged_longs: Mapped[float | None]
+    judged_shorts: Mapped[float | None]
     outcomes: Mapped[int] = mapped_column(default=0)
     wins: Mapped[int] = mapped_column(default=0)
     sum_r: Mapped[float] = mapped_column(default=0.0)

@@ -6,6 +6,7 @@ each time; where a fact is missing, the answer is no.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
@@ -23,7 +24,7 @@ from homeostat.component import (
 )
 from homeostat.store import checks, controls
 from homeostat.store import trading as store
-from homeostat.store.trading import Directive, DirectiveAck
+from homeostat.store.trading import Directive, DirectiveAck, Position
 from homeostat.supervision.state import standings
 from homeostat.trading.ai_hfos.directives import (
     ALLOW_ALL,
@@ -116,7 +117,9 @@ class AiHfos(Component):
         book = store.book_of(session, store.PAPER)
         recent = session.execute(
             select(func.count(), func.sum(store.ModelOutcome.r)).where(
-                store.ModelOutcome.at >= now - timedelta(hours=24)
+                store.ModelOutcome.at >= now - timedelta(hours=24),
+                # The canary wins by its making: that is no reason to dare more.
+                store.ModelOutcome.model != store.CANARY,
             )
         ).one()
         return Facts(
@@ -132,16 +135,21 @@ class AiHfos(Component):
     def run(self, session: Session, due_at: datetime) -> CycleResult:
         """Move the drawdown machine, issue the next directive, and say who has read the last."""
         book = store.book_of(session, store.PAPER, lock=True)
+        positions = store.open_positions(session, store.PAPER)
+        # The peak has what floats in it, so what floats is lost or won here too.
+        equity = book.equity + sum(
+            one.side * one.quantity * (one.mark - one.entry) for one in positions
+        )
         # In this order a loss of a tenth is 0.1 exactly, and reaches its bound.
-        peak = max(book.peak_equity, book.equity)
-        drawdown = (peak - book.equity) / peak
+        peak = max(book.peak_equity, equity)
+        drawdown = (peak - equity) / peak
         book.drawdown_level = next_drawdown(Drawdown(book.drawdown_level), drawdown)
         last = store.latest_directive(session)
         acknowledged = self._acknowledged(session, last.version) if last else []
         directive = directive_for(self.facts(session), last.version + 1 if last else 1, utcnow())
         session.add(directive)
         session.flush()
-        conflicts = self._conflicts(session, directive)
+        conflicts = self._conflicts(positions, directive)
         return CycleResult(
             work=1 + len(SUBSYSTEMS),
             observed={
@@ -163,13 +171,13 @@ class AiHfos(Component):
         statement = select(DirectiveAck.component).where(DirectiveAck.version == version)
         return sorted(session.scalars(statement))
 
-    def _conflicts(self, session: Session, directive: Directive) -> int:
+    def _conflicts(self, positions: Sequence[Position], directive: Directive) -> int:
         """Return at how many open positions the subsystems now want different things.
 
         The flow resolves them by the same table when the next bar is in.
         """
         conflicts = 0
-        for position in store.open_positions(session, store.PAPER):
+        for position in positions:
             claims = [Claim("PIL", position.symbol, wants) for wants in _pil(position.advice)]
             if directive.reduce_global_risk:
                 claims.append(Claim("safety", position.symbol, Wants.REDUCE))

@@ -5,6 +5,6 @@ an interval that contains zero says that nothing was shown.
 """
 
 from homeostat.trading.backtest.result import Costs, Result, Trade
-from homeostat.trading.backtest.run import backtest
+from homeostat.trading.backtest.run import Progress, backtest
 
-__all__ = ["Costs", "Result", "Trade", "backtest"]
+__all__ = ["Costs", "Progress", "Result", "Trade", "backtest"]

@@ -9,16 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from pydantic import JsonValue
-from scipy.special import stdtrit
 
 from homeostat.store.trading.book import FIRST_EQUITY
-from homeostat.trading.market.panel import Floats
-
-#: Trades opened within the same four hours of all symbols are not independent of each other.
-BLOCK_S = 4 * 3_600
+from homeostat.trading.backtest.interval import conclusion, half_width
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Costs:
     """What one trade paid, in R; slippage has the half spread in it, and funding may be earned."""
 
@@ -27,7 +23,7 @@ class Costs:
     funding: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Trade:
     """One closed trade: result in R and as a fraction of the first notional, after all costs."""
 
@@ -67,7 +63,7 @@ class Result:
         net = np.array([trade.net for trade in self.trades])
         count = len(r)
         mean = float(r.mean()) if count else 0.0
-        error = _error(r, [trade.at for trade in self.trades])
+        error = half_width(r, [trade.at for trade in self.trades])
         ends = Counter(trade.rule for trade in self.trades)
         known = math.isfinite(error)
         return {
@@ -88,7 +84,7 @@ class Result:
             "return_on_book": self.equity / FIRST_EQUITY - 1,
             "max_drawdown": self.drawdown,
             "passed_over": dict(self.passed_over),
-            "conclusion": self._conclusion(mean, error),
+            "conclusion": conclusion(count, mean, error) if count else self._without_trades(),
         }
 
     def _costs(self) -> dict[str, JsonValue]:
@@ -99,36 +95,8 @@ class Result:
             for name in ("fees", "slippage", "funding")
         }
 
-    def _conclusion(self, mean: float, error: float) -> str:
-        if not self.trades:
-            if self.excluded:
-                rules = ", ".join(sorted(self.excluded))
-                return f"no trades; the universe kept symbols out ({rules})"
-            return "no trades"
-        if abs(mean) <= error:
-            return "nothing was shown: the interval contains zero"
-        return f"an expectancy {'above' if mean > 0 else 'below'} zero was shown on these data"
-
-
-def _error(r: Floats, opened: Sequence[int]) -> float:
-    """Return the half width of the mean's 95 % interval; infinite where nothing can be said.
-
-    The wider of two: as if all trades were independent, and as if only blocks of hours were.
-    """
-    count = len(r)
-    if count < 2:
-        return math.inf
-    alone = float(r.std(ddof=1)) / math.sqrt(count)
-    blocks = np.array(opened) // BLOCK_S
-    _, place = np.unique(blocks, return_inverse=True)
-    groups = int(place.max()) + 1
-    if groups < 2:
-        return _times(count) * alone
-    sums = np.bincount(place, weights=r - r.mean())
-    together = math.sqrt(float((sums**2).sum()) * groups / (groups - 1)) / count
-    return max(_times(count) * alone, _times(groups) * together)
-
-
-def _times(count: int) -> float:
-    """Return Student's 97.5 % point: few trades or few blocks know their own spread badly."""
-    return float(stdtrit(count - 1, 0.975))
+    def _without_trades(self) -> str:
+        if self.excluded:
+            rules = ", ".join(sorted(self.excluded))
+            return f"no trades; the universe kept symbols out ({rules})"
+        return "no trades"

@@ -10,6 +10,7 @@ from homeostat.store import trading as store
 from homeostat.store.trading import Position, client_order_id
 from homeostat.trading import venue
 from homeostat.trading.flow.floor import Floor
+from homeostat.trading.flow.opening import as_journaled
 from homeostat.trading.flow.parties import FLOW, Parties
 from homeostat.trading.market.panel import Floats, Instrument
 
@@ -79,7 +80,11 @@ def _room(pba: Any, floor: Floor, position: Position, proposal: Any) -> Any:
     moves = balancer.Moves(floor.panel.symbols, floor.panel.log_returns)
     # Who manages positions holds the lock on their book.
     book = store.book_of(floor.session, position.book)
-    return pba.add(floor.session, position, first_risk, notional, limits, moves, book=book)
+    growth = pba.add(floor.session, position, first_risk, notional, limits, moves, book=book)
+    if growth is not None:
+        held = [as_journaled(one) for one in growth.held]
+        floor.asked[position.decision_id] = {"equity": book.equity, "held": held}
+    return growth
 
 
 def _allowed(floor: Floor, position: Position) -> bool:
@@ -94,7 +99,13 @@ def _allowed(floor: Floor, position: Position) -> bool:
 
 
 def _filled(floor: Floor, position: Position, proposal: Any, instrument: Instrument) -> bool:
-    """Send the add, enlarge the position by what was filled, and move its stop."""
+    """Send the add, enlarge the position by what was filled, and move its stop.
+
+    The proposal's stop was reckoned from the price; what is filled costs slippage besides, and
+    the whole may risk no more than the first entry all the same.
+    """
+    from homeostat.trading.profit_amplification import stop_after_add
+
     session = floor.session
     wanted = venue.Wanted(
         position.decision_id,
@@ -108,11 +119,12 @@ def _filled(floor: Floor, position: Position, proposal: Any, instrument: Instrum
     order = venue.send(session, position, wanted)
     if order.state != "FILLED" or order.price is None:
         return False
+    stop = stop_after_add(position, order.quantity, order.price)
     whole = position.quantity + order.quantity
     position.entry = (position.quantity * position.entry + order.quantity * order.price) / whole
     position.quantity, position.adds = whole, position.adds + 1
     position.costs += order.fee
     store.book_of(session, position.book).equity -= order.fee
-    venue.move_stop(session, position, float(proposal.stop))
+    venue.move_stop(session, position, stop)
     venue.rest(session, position, "STOP", position.stop)
     return True

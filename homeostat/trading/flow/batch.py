@@ -71,8 +71,9 @@ class Batch:
 
     def stop_each(self, rules: Sequence[str]) -> None:
         """Stop each row by its own rule; an empty one lets it pass."""
+        given = np.array(rules)
         for rule in set(rules) - {""}:
-            self.stop(np.fromiter((one == rule for one in rules), np.bool_, len(rules)), rule)
+            self.stop(given == rule, rule)
 
     def counts(self) -> dict[str, int]:
         """Return how many rows each rule has stopped."""

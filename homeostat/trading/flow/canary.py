@@ -109,7 +109,13 @@ def _before(session: Session) -> Before:
     session.execute(
         update(ModelRecord)
         .where(ModelRecord.model == MODEL)
-        .values(recent_longs=0.0, recent_shorts=0.0, blocked_side=0)
+        .values(
+            recent_longs=0.0,
+            recent_shorts=0.0,
+            judged_longs=None,
+            judged_shorts=None,
+            blocked_side=0,
+        )
     )
     session.flush()
     session.expire_all()

@@ -95,7 +95,8 @@ def _run(tick: _Tick, parties: Parties) -> Summary:
     session = tick.session
     listed = {one.symbol: one for one in tick.market.instruments}
     ground = Ground.read(session, tick.due_at)
-    done = exits.manage(exits.Floor(session, tick.panel, listed, parties, ground), PAPER)
+    floor = exits.Floor(session, tick.panel, listed, parties, ground)
+    done = exits.manage(floor, PAPER)
     model = parties.ask("trading.retraining_orchestrator", lambda one: one.model(session))
     batch = entries.decide(session, tick.panel, model, ground, parties)
     desk = Desk(session, new_id(), PAPER, listed, parties, tick.due_at, locked=True)
@@ -106,7 +107,7 @@ def _run(tick: _Tick, parties: Parties) -> Summary:
         cycle_id=desk.cycle_id,
         due_at=tick.due_at,
         book=PAPER,
-        inputs=_inputs(tick.market.source, batch, model, ground),
+        inputs=_inputs(tick.market.source, batch, model, ground) | {"adds": floor.asked},
         counts={"away": parties.away, "closed": [one.rule for one in done.closed]},
     )
     return Summary(

@@ -57,15 +57,16 @@ def gate_signals(batch: Batch, session: Session, ground: Ground, parties: Partie
     longs = int((sure & (found.side > 0)).sum())
     shorts = int((sure & (found.side < 0)).sum())
 
-    blocked = parties.ask(
+    tally = parties.ask(
         "trading.model_supervisor",
         lambda one: one.count(session, found.model, longs, shorts, abstained),
     )
-    batch.told["blocked_side"] = blocked
-    if blocked is None:
+    if tally is None:
         batch.stop_all("MODEL_SUPERVISOR_AWAY")
-    elif blocked:
-        batch.stop(found.side == blocked, "BIAS_BLOCKED")
+    else:
+        batch.told["supervisor"] = tally._asdict()
+        if tally.side:
+            batch.stop(found.side == tally.side, "BIAS_BLOCKED")
     batch.stop(~sure, "CONFIDENCE_FLOOR")
 
 
@@ -76,7 +77,8 @@ def gate_barriers(batch: Batch, parties: Parties) -> None:
     rows = batch.open_rows()
     if not len(rows):
         return
-    batch.volatility = np.nan_to_num(expected_volatility(batch.panel))
+    expected = expected_volatility(batch.panel)
+    batch.volatility = np.where(np.isfinite(expected), expected, 0.0)
     found = parties.consult(
         "trading.dynamic_tpsl",
         lambda one: one.barriers(batch.signals.confidence[rows], batch.volatility[rows]),

@@ -50,11 +50,11 @@ class Errand:
 
 
 def ticket_of(order: Order) -> Ticket:
-    """Return the order as it is sent; a resting order's id changes with its trigger."""
+    """Return the order as it is sent; a resting order's id changes with its trigger and size."""
     kind = _KINDS.get(order.kind, Kind.MARKET)
     client_id = order.client_id
     if kind is not Kind.MARKET:
-        mark = hashlib.sha256(repr(order.trigger).encode()).hexdigest()
+        mark = hashlib.sha256(repr((order.trigger, order.quantity)).encode()).hexdigest()
         client_id = client_id[:STEM] + mark[: 36 - STEM]
     return Ticket(
         client_id,

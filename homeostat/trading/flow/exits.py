@@ -56,15 +56,21 @@ def manage(floor: Floor, book: str) -> Exits:
     places = {symbol: row for row, symbol in enumerate(floor.panel.symbols)}
     positions = store.take_open(floor.session, book)
     spreads = _spreads(floor, {one.symbol for one in positions} & places.keys(), places)
+    slipped = store.slippage(floor.session, book) if positions else {}
     for position in positions:
         row = places.get(position.symbol)
         if row is None:
             done.unpriced.append(position.symbol)
             done.held.append(position)
             continue
+        bars = position.bars
         closed = _bars(floor, position, row)
         if closed is None:
-            closed = _act(floor, position, row, spreads[position.symbol], done)
+            # A bar that was seen before is no second one to say the same.
+            if position.bars > bars:
+                lost = slipped.get(position.decision_id, 0.0)
+                _label(floor, position, row, spreads[position.symbol], lost)
+            closed = _act(floor, position, row, done)
         if closed is None:
             done.held.append(position)
         else:
@@ -97,15 +103,21 @@ def _bars(floor: Floor, position: Position, row: int) -> Closed | None:
     return None
 
 
-def _act(floor: Floor, position: Position, row: int, spread: float, done: Exits) -> Closed | None:
-    """Ask everybody, rule by authority, and carry out the ruling."""
+def _label(floor: Floor, position: Position, row: int, spread: float, slipped: float) -> None:
+    """Let position intelligence see the newest bar; `slipped` is what its fills lost in money."""
     close = floor.panel.close[row]
     trend = float(close[-1] - close[-1 - _TREND]) if len(close) > _TREND else 0.0
     floor.parties.consult(
         "trading.position_intelligence",
-        lambda pil: pil.classify(position, pil.sight(position, position.mark, trend, spread)),
+        lambda pil: pil.classify(
+            position, pil.sight(position, position.mark, trend, spread, slipped)
+        ),
     )
-    claims = list(_claims(floor, position, close))
+
+
+def _act(floor: Floor, position: Position, row: int, done: Exits) -> Closed | None:
+    """Ask everybody, rule by authority, and carry out the ruling."""
+    claims = list(_claims(floor, position, floor.panel.close[row]))
     if not claims:
         return None
     ruling = rule_on(claims)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -21,3 +22,5 @@ class Floor:
     listed: Mapping[str, Instrument]
     parties: Parties
     ground: Ground
+    #: What the balancer was shown of the book when it was asked for room to add, by decision.
+    asked: dict[str, Any] = field(default_factory=dict)

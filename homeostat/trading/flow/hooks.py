@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from homeostat.store import trading as store
 from homeostat.store.trading import (
+    CANARY,
     Decision,
     ModelOutcome,
     Order,
@@ -25,7 +26,7 @@ from homeostat.store.trading import (
 )
 
 SYMBOL = "CANARYUSDT"
-MODEL = "canary"
+MODEL = CANARY
 #: The nine hooks in the order of the flow, by the subsystem that each belongs to.
 HOOKS = (
     "self_healing",

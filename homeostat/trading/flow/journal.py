@@ -32,7 +32,8 @@ def journal(
     may then be kept.
     """
     rules, written = batch.counts(), batch.rules
-    price = np.nan_to_num(batch.panel.close[:, -1])
+    close = batch.panel.close[:, -1]
+    price = np.where(np.isfinite(close), close, 0.0)
     numbers = [batch.signals.side.astype(np.float64), batch.signals.confidence, price]
     numbers += [batch.volatility, *batch.barriers, batch.size]
     # A zero with a sign comes back from the store without it.

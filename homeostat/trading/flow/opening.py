@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from homeostat.trading.market.panel import Instrument
 
 #: What the journal keeps of each reservation that the balancer saw.
 HELD = ("decision_id", "symbol", "side", "risk", "notional", "cluster")
+as_journaled = attrgetter(*HELD)
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,15 @@ class Asking:
     cycle_id: str
     book: Book
     directive: Directive | None
+    listed: Mapping[str, Instrument]
 
 
 def _reserve(
     pba: Any, batch: Batch, desk: Desk, directive: Directive | None, rows: NDArray[np.intp]
 ) -> list[Any]:
     book = store.book_of(desk.session, desk.book, lock=not desk.locked)
-    return ask_for_room(batch, Asking(pba, desk.session, desk.cycle_id, book, directive), rows)
+    asking = Asking(pba, desk.session, desk.cycle_id, book, directive, desk.listed)
+    return ask_for_room(batch, asking, rows)
 
 
 def ask_for_room(batch: Batch, asking: Asking, rows: NDArray[np.intp]) -> list[Any]:
@@ -100,7 +104,7 @@ def ask_for_room(batch: Batch, asking: Asking, rows: NDArray[np.intp]) -> list[A
     code, held = pba.shut(session, book.name, book.equity, limits)
     batch.told["book"] = {
         "equity": book.equity,
-        "held": [[getattr(one, name) for name in HELD] for one in held.rows],
+        "held": [as_journaled(one) for one in held.rows],
         "limits": vars(limits),
     }
     if code:
@@ -110,9 +114,17 @@ def ask_for_room(batch: Batch, asking: Asking, rows: NDArray[np.intp]) -> list[A
             batch.stop(denied, "POSITION_ALREADY_OPEN")
         batch.stop(rows, code)
         return []
+    listed = [asking.listed[symbols[row]] for row in rows.tolist()]
+    merits = pba.merits(session, batch.panel, rows, batch.barriers[1, rows], listed)
+    batch.told["book"]["merits"] = {
+        one.symbol: list(merit) for one, merit in zip(listed, merits, strict=True)
+    }
     wishes = [
-        balancer.Candidate(decision_id(asking.cycle_id, symbols[row]), symbols[row], *values)
-        for row, *values in zip(
+        balancer.Candidate(
+            decision_id(asking.cycle_id, symbols[row]), symbols[row], *values, *merit
+        )
+        for merit, row, *values in zip(
+            merits,
             rows.tolist(),
             batch.signals.side[rows].tolist(),
             risk.tolist(),

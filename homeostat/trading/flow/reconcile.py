@@ -22,9 +22,11 @@ from homeostat.store.trading import PAPER, Order, Position, client_order_id
 from homeostat.trading.flow import accounting, errands, settling
 from homeostat.trading.flow.errands import Unit
 from homeostat.trading.flow.ground import VENUE_RECONCILED
+from homeostat.trading.flow.parties import Parties
 from homeostat.trading.venue import intent
 from homeostat.trading.venue.exchange import Exchange
 from homeostat.trading.venue.outcomes import VenueError
+from homeostat.trading.venue.paper import TAKER_FEE
 from homeostat.trading.venue.tickets import Holding, Ticket
 
 #: What an order of this age has done stands in every later answer of the venue.
@@ -103,7 +105,7 @@ def _attest(unit: Unit) -> None:
 def _positions(unit: Unit, exchange: Exchange, done: Reconciled) -> None:
     began = utcnow()
     there = exchange.holdings()
-    resting = {one.client_id for one in exchange.resting()}
+    resting = {one.client_id: one.quantity for one in exchange.resting()}
     with unit() as session:
         ours = {one.symbol: one.id for one in store.open_positions(session, PAPER)}
         busy = _busy(session, began)
@@ -131,7 +133,7 @@ def _one(
     exchange: Exchange,
     position_id: str,
     holding: Holding | None,
-    resting: set[str],
+    resting: Mapping[str, float],
     done: Reconciled,
 ) -> None:
     """Bring one open position in line with what the venue holds of it."""
@@ -153,13 +155,44 @@ def _one(
         _end(unit, position_id, holding.entry, "FLATTENED", done)
         _flatten(unit, exchange, holding, done)
         return
+    if holding.quantity != wanted:
+        _adopt(unit, position_id, holding)
     if abs(holding.quantity - wanted) > SAME * abs(wanted):
-        with unit() as session:
-            session.get_one(Position, position_id).quantity = abs(holding.quantity)
         done.adopted[holding.symbol] = holding.quantity
     for kind in stops:
-        if kind not in tickets or tickets[kind].client_id not in resting:
+        if not _covered(tickets.get(kind), resting, abs(holding.quantity)):
             _protect(unit, exchange, position_id, kind, done)
+
+
+def _adopt(unit: Unit, position_id: str, holding: Holding) -> None:
+    """Take the size over that the venue holds: what was added by hand is averaged in.
+
+    Its stop stays where it is, so more is at risk than the first R: the balancer is told, and has
+    less room for others.
+    """
+    with unit() as session:
+        book = store.book_of(session, PAPER, lock=True)
+        position = session.get_one(Position, position_id, populate_existing=True)
+        whole = abs(holding.quantity)
+        if position.closed_at is not None:
+            return
+        if whole > position.quantity * (1 + SAME):
+            paid = whole * holding.entry - position.quantity * position.entry
+            fee = TAKER_FEE * abs(paid)
+            position.entry, position.costs = holding.entry, position.costs + fee
+            book.equity -= fee
+            position.quantity = whole
+            Parties(session).ask(
+                "trading.portfolio_balancer", lambda pba: pba.hold(session, position)
+            )
+        position.quantity = whole
+
+
+def _covered(ticket: Ticket | None, resting: Mapping[str, float], whole: float) -> bool:
+    """Return whether an order rests that takes the whole of a position off."""
+    if ticket is None or ticket.client_id not in resting:
+        return False
+    return resting[ticket.client_id] >= whole * (1 - SAME)
 
 
 def _gone(

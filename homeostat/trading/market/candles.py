@@ -8,6 +8,7 @@ be traded on, and one bad file must not take away the others.
 from __future__ import annotations
 
 import csv
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -19,9 +20,9 @@ import numpy as np
 
 from homeostat.errors import MarketDataError
 from homeostat.trading.market.formats import LEAN_NAME, READERS, suffix_of, symbol_of
+from homeostat.trading.market.joining import joined
 from homeostat.trading.market.panel import BAR_S, Candles, Floats
 
-_FIELDS = ("times", "open", "high", "low", "close", "volume")
 #: Epoch seconds stay below this until the year 5138, and milliseconds are above it since 1973.
 _MOST_SECONDS = 1e11
 #: The first second of the year 2100: what is later was misread.
@@ -45,6 +46,7 @@ _UNREADABLE = (
 class Recording:
     """The series of a file or folder, and the candle files that were passed over, with why."""
 
+    path: Path
     series: list[Candles]
     passed_over: dict[str, str] = field(default_factory=dict)
 
@@ -52,12 +54,13 @@ class Recording:
 def read_path(path: Path) -> Recording:
     """Return the candles of a file, or of every candle file below a folder, by symbol.
 
-    Days of one LEAN symbol are joined; LEAN quote files are no candles. Raises MarketDataError
-    where a file that was named cannot be believed, or where a folder holds none that can.
+    Files of one symbol and folder that follow one another are joined; LEAN quote files are no
+    candles. Raises MarketDataError where a file that was named cannot be believed, or where a
+    folder holds none that can.
     """
     try:
         if path.is_file():
-            return Recording([read_file(path)])
+            return Recording(path, [read_file(path)])
         if not path.is_dir():
             raise MarketDataError(f"{path} is no file and no folder; name a folder of candles.")
         return _read_folder(path)
@@ -66,34 +69,44 @@ def read_path(path: Path) -> Recording:
 
 
 def _read_folder(folder: Path) -> Recording:
-    parts: dict[tuple[str, Path], list[Candles]] = {}
-    passed_over: dict[str, str] = {}
-    for file in _candle_files(folder):
+    files: list[tuple[Path, Candles]] = []
+    passed_over: dict[Path, str] = {}
+    for file in sorted(_candle_files(folder, passed_over)):
         try:
-            candles = read_file(file)
+            files.append((file, read_file(file)))
         except MarketDataError as error:
-            passed_over[str(file.relative_to(folder))] = str(error)
-            continue
-        # Only the days of one LEAN folder belong together; equal names elsewhere are other venues.
-        home = file.parent if LEAN_NAME.match(file.name) else file
-        parts.setdefault((candles.symbol, home), []).append(candles)
-    if not parts:
+            passed_over[file] = str(error)
+    if not files:
         why = f"; the first says: {next(iter(passed_over.values()))}" if passed_over else "."
         raise MarketDataError(f"{folder} holds no usable candles ({', '.join(READERS)}){why}")
-    named = sorted(parts.items())
-    joined = [_join(found) for _, found in named]
-    return Recording(_with_own_names(joined, [home for (_, home), _ in named]), passed_over)
+    parts, repeated = joined(files)
+    parts.sort(key=lambda one: (one.candles.symbol, _home(one.file)))
+    series = [one.candles for one in parts]
+    told = {str(one.relative_to(folder)): why for one, why in (passed_over | repeated).items()}
+    return Recording(folder, _with_own_names(series, [_home(one.file) for one in parts]), told)
 
 
-def _candle_files(folder: Path) -> Iterator[Path]:
-    for file in sorted(folder.rglob("*")):
-        if suffix_of(file) and not file.is_dir() and not file.name.endswith("_quote.zip"):
-            yield file
+def _home(file: Path) -> Path:
+    """Return the folder of LEAN's days, and the file itself of all others."""
+    return file.parent if LEAN_NAME.match(file.name) else file
 
 
-def _join(days: list[Candles]) -> Candles:
-    fields = {name: np.concatenate([getattr(day, name) for day in days]) for name in _FIELDS}
-    return Candles(days[0].symbol, **fields)
+def _candle_files(folder: Path, passed_over: dict[Path, str]) -> Iterator[Path]:
+    """Yield all candle files below a folder, through links too, but into no folder twice."""
+
+    def note(error: OSError) -> None:
+        passed_over[Path(error.filename)] = f"{error.filename} cannot be read ({error.strerror})."
+
+    seen: set[str] = set()
+    for home, folders, names in os.walk(folder, onerror=note, followlinks=True):
+        real = str(Path(home).resolve())
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        for file in (Path(home, name) for name in names):
+            if suffix_of(file) and not file.name.endswith("_quote.zip"):
+                yield file
 
 
 def _with_own_names(series: list[Candles], homes: list[Path]) -> list[Candles]:
@@ -101,8 +114,8 @@ def _with_own_names(series: list[Candles], homes: list[Path]) -> list[Candles]:
     names = [candles.symbol for candles in series]
     taken: set[str] = set()
     result = []
-    for candles, home in zip(series, homes, strict=True):
-        name = candles.symbol
+    for candles, found in zip(series, homes, strict=True):
+        name, home = candles.symbol, found.absolute()
         if names.count(name) > 1:
             # LEAN lays days out as venue/minute/symbol, and all others as folder/file.
             name = f"{name}.{home.parts[-3 if home.is_dir() and len(home.parts) > 2 else -2]}"

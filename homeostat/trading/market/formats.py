@@ -14,9 +14,10 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import IO, Any, cast
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -27,7 +28,13 @@ from homeostat.trading.market.panel import Floats
 HEADER = ("timestamp", "open", "high", "low", "close", "volume")
 LEAN_NAME = re.compile(r"^(\d{8})_trade\.zip$")
 DAY_MS = 86_400_000
+#: LEAN's kinds of securities whose prices are whole numbers of ten-thousandths.
+_SCALED = frozenset({"equity", "option"})
 _ROW = np.dtype((np.float64, len(HEADER)))
+_NO_LISTS = "it is not a list of [ms, open, high, low, close, volume]"
+_LIST_OF_LISTS, _COMMA = re.compile(r"\[\s*(?=\[)"), re.compile(r"\s*,\s*")
+#: Characters of JSON that are parsed at once.
+_PIECE = 200_000
 
 
 def suffix_of(path: Path) -> str:
@@ -37,11 +44,15 @@ def suffix_of(path: Path) -> str:
 
 
 def symbol_of(path: Path) -> str:
-    """`btc-perp-2021…_1m.csv` → BTC-PERP; `BTC_USDT-1m.json` → BTC_USDT; of LEAN, the folder."""
-    if LEAN_NAME.match(path.name):
-        return path.parent.name.upper()
+    """`btc-perp-2021…_1m.csv` → BTC-PERP; `BTC_USDT-1m.json` → BTC_USDT; of LEAN, the folder.
+
+    A name without a letter is a date, and the folder has the symbol's.
+    """
     stem = path.name[: len(path.name) - len(suffix_of(path))]
-    return re.split(r"[-_](?=\d)", stem)[0].upper()
+    symbol = re.split(r"[-_](?=\d)", stem)[0]
+    if LEAN_NAME.match(path.name) or not re.search(r"[^\W\d_]", symbol):
+        symbol = path.absolute().parent.name
+    return symbol.upper()
 
 
 def _open(path: Path) -> IO[str]:
@@ -90,7 +101,8 @@ def _read_lean(path: Path) -> Floats:
     named = LEAN_NAME.match(path.name)
     if not named:
         raise ValueError("its name is not <yyyymmdd>_trade.zip, LEAN's for one day of minutes")
-    midnight = datetime.strptime(named[1], "%Y%m%d").replace(tzinfo=UTC).timestamp()
+    zone, scale = _lean_layout(path)
+    midnight = datetime.strptime(named[1], "%Y%m%d").replace(tzinfo=zone).timestamp()
     with zipfile.ZipFile(path) as archive:
         inside = archive.namelist()
         if len(inside) != 1:
@@ -100,23 +112,70 @@ def _read_lean(path: Path) -> Floats:
     if not ((rows[:, 0] >= 0) & (rows[:, 0] < DAY_MS)).all():
         raise ValueError("a time is no millisecond of its day")
     rows[:, 0] = midnight + rows[:, 0] / 1000
+    rows[:, 1:5] *= scale
     return rows
+
+
+def _lean_layout(path: Path) -> tuple[tzinfo, float]:
+    """Return by which clock LEAN kept the day, and what its prices have to be multiplied by.
+
+    Of kind/market/minute/symbol, crypto and all that is not listed here has UTC and plain prices.
+    Equities are kept by their exchange's clock, in ten-thousandths of a dollar.
+    """
+    kind, market = ("", "", "", *path.absolute().parts)[-5:-3]
+    if kind.lower() not in _SCALED:
+        return UTC, 1.0
+    if market.lower() != "usa":
+        raise ValueError(f"the clock of LEAN's {kind}/{market} is not known, only that of usa")
+    return ZoneInfo("America/New_York"), 1e-4
 
 
 def _read_json(path: Path) -> Floats:
     with _open(path) as file:
-        text = file.read()
+        text = file.read().strip()
+    return _array(_six_numbers(_json_rows(text)))
+
+
+def _six_numbers(rows: Iterator[Any]) -> Iterator[tuple[float, ...]]:
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, list):
+            raise ValueError(_NO_LISTS)  # noqa: TRY004  # what is wrong is the file
+        if len(row) != len(HEADER) or any(not isinstance(cell, int | float) for cell in row):
+            raise ValueError(f"row {number} is not six numbers")
+        yield tuple(row)
+
+
+def _json_rows(text: str) -> Iterator[Any]:
+    """Yield the rows of one list of lists, or of one list a line."""
+    if (opening := _LIST_OF_LISTS.match(text)) and text.endswith("]"):
+        yield from _by_pieces(text, opening.end(), len(text) - 1)
+        return
     try:
         data = json.loads(text)
     except json.JSONDecodeError:
         # One list per line is as common as one list of lists.
-        data = [json.loads(line) for line in text.splitlines() if line.strip()]
-    if not isinstance(data, list) or not all(isinstance(row, list) for row in data):
-        raise ValueError("it is not a list of [ms, open, high, low, close, volume]")
-    for number, row in enumerate(data, 1):
-        if len(row) != len(HEADER) or any(not isinstance(cell, int | float) for cell in row):
-            raise ValueError(f"row {number} is not six numbers")
-    return np.array(data, dtype=np.float64).reshape(len(data), len(HEADER))
+        yield from (json.loads(line) for line in text.splitlines() if line.strip())
+        return
+    if not isinstance(data, list):
+        raise ValueError(_NO_LISTS)  # noqa: TRY004  # as above
+    # A single row is one list a line, too.
+    yield from [data] if data and not isinstance(data[0], list) else data
+
+
+def _by_pieces(text: str, place: int, stop: int) -> Iterator[Any]:
+    """Yield the rows between two places, parsed some at a time: all at once take eight times
+    the memory of the numbers.
+    """
+    while place < stop:
+        cut = text.find("]", place + _PIECE, stop)
+        cut = cut if cut >= 0 else text.rfind("]", place, stop)
+        if cut < 0:
+            raise ValueError("its list of lists has no end")
+        yield from json.loads(f"[{text[place : cut + 1]}]")
+        comma = _COMMA.match(text, cut + 1)
+        place = comma.end() if comma else stop
+        if comma is None and text[cut + 1 : stop].strip():
+            raise ValueError(f"a comma is missing after character {cut + 1}")
 
 
 def _read_feather(path: Path) -> Floats:

@@ -22,16 +22,18 @@ from homeostat.trading.market import port
 from homeostat.trading.model_supervisor import hour, labels
 from homeostat.trading.model_supervisor.judging import judge
 from homeostat.trading.model_supervisor.labels import Outcome
-from homeostat.trading.model_supervisor.rules import FORGET, blocked_side
+from homeostat.trading.model_supervisor.rules import FORGET, Tally, blocked_side
 from homeostat.trading.model_supervisor.served import count_features
 from homeostat.trading.models import drift, features
 
-__all__ = ["ModelSupervisor", "Outcome"]
+__all__ = ["ModelSupervisor", "Outcome", "Tally"]
 
 _log = logging.getLogger(__name__)
 
 
 _RECORDS = ModelRecord.__table__.c
+#: What the flow is told of a model that it has had counted.
+_TOLD = ("blocked_side", "judged_longs", "judged_shorts", "recent_longs", "recent_shorts")
 _COUNT = (
     update(ModelRecord.__table__)  # type: ignore[arg-type]  # a model's table is a Table at run time
     .where(_RECORDS.model == bindparam("name"))
@@ -42,7 +44,7 @@ _COUNT = (
         recent_shorts=FORGET * _RECORDS.recent_shorts + bindparam("more_shorts"),
         updated_at=bindparam("now"),
     )
-    .returning(_RECORDS.blocked_side)
+    .returning(*(getattr(_RECORDS, name) for name in _TOLD))
 )
 
 
@@ -74,18 +76,33 @@ class ModelSupervisor(Component):
 
     def count(
         self, session: Session, model: str, longs: int, shorts: int, abstained: Mapping[str, int]
-    ) -> int:
-        """Count one batch of signals and return the side that the model must not take, or 0.
+    ) -> Tally:
+        """Count one batch of signals and return the side that is blocked, with what it rests on.
 
         The flow asks this every cycle: where nobody abstained, one statement does it.
         """
         if not abstained:
             counted = {"name": model, "more_longs": longs, "more_shorts": shorts, "now": utcnow()}
-            side = session.execute(_COUNT, counted).scalar()
-            if side is not None:
-                return int(side) if self.context.settings.mode is Mode.ENFORCED else 0
+            told = session.connection().execute(_COUNT, counted).first()
+            if told is not None:
+                return self._tally(model, *told)
         record = self.observe(session, model, longs, shorts, abstained)
-        return record.blocked_side if self.context.settings.mode is Mode.ENFORCED else 0
+        return self._tally(model, *(getattr(record, name) for name in _TOLD))
+
+    def _tally(
+        self,
+        model: str,
+        side: int,
+        judged_longs: float | None,
+        judged_shorts: float | None,
+        longs: float,
+        shorts: float,
+    ) -> Tally:
+        judged = None
+        if judged_longs is not None and judged_shorts is not None:
+            judged = judged_longs, judged_shorts
+        enforced = self.context.settings.mode is Mode.ENFORCED
+        return Tally(side if enforced else 0, model, enforced, judged, (longs, shorts))
 
     def blocked(self, session: Session, model: str) -> int:
         """Return the side that the model must not take now, or 0; only ENFORCED blocks."""

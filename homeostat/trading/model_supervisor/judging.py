@@ -31,7 +31,8 @@ def judge(session: Session, record: ModelRecord) -> None:
         statement = statement.where(ModelOutcome.at >= since)
     newest = statement.order_by(ModelOutcome.at.desc(), ModelOutcome.decision_id.desc())
     rows = list(session.scalars(newest.limit(WINDOW)))[::-1]
-    record.blocked_side = blocked_side(record.recent_longs, record.recent_shorts)
+    record.judged_longs, record.judged_shorts = record.recent_longs, record.recent_shorts
+    record.blocked_side = blocked_side(record.judged_longs, record.judged_shorts)
     record.health = "UNKNOWN"
     if not rows:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 #: Fewer signals prove no bias; above this share of one side, and unlikely by chance, they do.
 BIAS_SIGNALS, BIAS_SHARE, BIAS_CHANCE = 20, 0.70, 0.05
@@ -13,6 +14,21 @@ FORGET = 0.99
 CALIBRATION_ERRORS = (0.10, 0.20)
 #: Fewer outcomes than this say nothing of a model's health.
 LEAST_OUTCOMES = 20
+
+
+class Tally(NamedTuple):
+    """What the flow is told when it has had a batch of a model's signals counted.
+
+    `side` must not be taken, 0 where either may be. `judged` are the faded signals (longs, shorts)
+    that the verdict was reached on, None where there is none yet; `counted` those after this batch.
+    Only an `enforced` verdict blocks.
+    """
+
+    side: int
+    model: str
+    enforced: bool
+    judged: tuple[float, float] | None
+    counted: tuple[float, float]
 
 
 def blocked_side(longs: float, shorts: float) -> int:

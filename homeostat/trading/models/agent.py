@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from homeostat.errors import HomeostatError
 from homeostat.trading.market.panel import Floats, Panel
 from homeostat.trading.models import features
-from homeostat.trading.models.features import INPUT_BARS
+from homeostat.trading.models.features import INPUT_BARS, NEED_BARS
 
 #: The model that needs no training and is always there.
 BASELINE = "ewma"
@@ -79,7 +79,7 @@ class EwmaModel:
     slow: float = 30.0
     slope: float = 0.9
     name: ClassVar[str] = BASELINE
-    need: ClassVar[int] = INPUT_BARS
+    need: ClassVar[int] = NEED_BARS
 
     def scores(self, close: Floats) -> Floats:
         """Return (n,) momentum scores of the last bar of (n, t) closes."""

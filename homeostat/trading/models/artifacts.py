@@ -131,7 +131,7 @@ def in_service(session: Session) -> Agent:
     """
     members: list[Agent] = []
     absent: dict[str, str] = {}
-    for name, identity, digest in session.execute(_IN_SERVICE):
+    for name, identity, digest in session.connection().execute(_IN_SERVICE):
         if name not in KINDS:
             continue
         try:

@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from homeostat.trading.market.panel import Floats, Panel
 from homeostat.trading.models import features
 from homeostat.trading.models.agent import BOOSTED, ModelUnavailableError, chance
-from homeostat.trading.models.features import INPUT_BARS
+from homeostat.trading.models.features import INPUT_BARS, NEED_BARS
 
 
 def library() -> Any:
@@ -45,7 +45,7 @@ class BoostedModel:
     trees: str = field(repr=False)
     slope: float
     name: ClassVar[str] = BOOSTED
-    need: ClassVar[int] = INPUT_BARS
+    need: ClassVar[int] = NEED_BARS
 
     def margins(self, rows: Floats) -> Floats:
         """Return (k,) raw log-odds of (k, 12) features, by one thread."""

@@ -23,7 +23,7 @@ from pydantic import JsonValue
 from homeostat.trading.market.panel import Floats, Panel
 from homeostat.trading.models import features, scoring, validation
 from homeostat.trading.models.agent import ModelUnavailableError, chance
-from homeostat.trading.models.features import HORIZON_BARS, INPUT_BARS
+from homeostat.trading.models.features import HORIZON_BARS, INPUT_BARS, NEED_BARS
 from homeostat.trading.models.scoring import Samples, Trained
 
 NHITS, PATCHTST = "nhits", "patchtst"
@@ -121,7 +121,7 @@ class DeepModel:
     kind: str
     weights: str = field(repr=False)
     slope: float
-    need: ClassVar[int] = INPUT_BARS
+    need: ClassVar[int] = NEED_BARS
 
     @property
     def name(self) -> str:

@@ -12,6 +12,8 @@ from homeostat.trading.market.panel import Floats
 
 #: Bars that a model reads, and bars that it looks ahead.
 INPUT_BARS, HORIZON_BARS = 48, 60
+#: Contiguous bars without which no model is asked about a symbol (the specification's rule).
+NEED_BARS = INPUT_BARS + HORIZON_BARS
 NAMES = (
     "momentum_fast",
     "momentum_slow",

@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from homeostat.store.trading import ModelPrediction
 from homeostat.trading.market.panel import Floats, Panel
 from homeostat.trading.market.port import FRESH_S
-from homeostat.trading.models.features import INPUT_BARS
+from homeostat.trading.models.features import NEED_BARS
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Foretold:
     sha256: str
     bar: int = -1
     rises: Mapping[str, float] = field(default_factory=dict, repr=False)
-    need: ClassVar[int] = INPUT_BARS
+    need: ClassVar[int] = NEED_BARS
 
     @classmethod
     def of(cls, kind: str, sha256: str, said: ModelPrediction | None) -> Foretold:

@@ -23,21 +23,24 @@ def refusal(
 ) -> str:
     """Return why the challenger is not promoted, or an empty text.
 
-    Both are given by `Trained.metrics`, the challenger's `shadow_worse` by `shadow.worse`; the
-    naive baseline earns nothing and says one half.
+    Both are given by `Trained.metrics`, the challenger's `shadow_worse` by `shadow.watch`; the
+    naive baseline earns nothing and says one half. A figure that is no number shows nothing.
     """
     was = champion or {"brier": NAIVE_BRIER, "calibration_error": 1.0}
     tests = (
         (
             "its deflated Sharpe ratio is below 0.95",
-            challenger["deflated_sharpe"] < LEAST_DEFLATED_SHARPE,
+            not challenger["deflated_sharpe"] >= LEAST_DEFLATED_SHARPE,
         ),
-        ("it does not beat the naive baseline", challenger["mean_return"] <= 0),
-        ("its Brier loss is no better than saying one half", challenger["brier"] > NAIVE_BRIER),
-        ("its Brier loss is worse than the champion's", challenger["brier"] > was["brier"]),
+        ("it does not beat the naive baseline", not challenger["mean_return"] > 0),
+        (
+            "its Brier loss is no better than saying one half",
+            not challenger["brier"] <= NAIVE_BRIER,
+        ),
+        ("its Brier loss is worse than the champion's", not challenger["brier"] <= was["brier"]),
         (
             "its calibration is worse than the champion's",
-            challenger["calibration_error"] > was["calibration_error"],
+            not challenger["calibration_error"] <= was["calibration_error"],
         ),
         ("it did worse in the shadow", bool(challenger.get("shadow_worse"))),
         (

@@ -7,11 +7,10 @@ each sees what those before it were given. Exposures are shares of equity.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -20,17 +19,18 @@ from homeostat.component import Component, ComponentSpec, CycleResult, Evidence,
 from homeostat.store import trading as store
 from homeostat.store.trading import Book, Order, Position, Reservation
 from homeostat.trading.market import port
+from homeostat.trading.market.panel import Floats, Instrument, Panel
 from homeostat.trading.portfolio_balancer import reserved
-from homeostat.trading.portfolio_balancer.admission import Verdict, admitted
+from homeostat.trading.portfolio_balancer.admission import Growth, Verdict, Wish, admitted, grown
 from homeostat.trading.portfolio_balancer.balance import risk_parity, shrunk_covariance
 from homeostat.trading.portfolio_balancer.limits import (
     Candidate,
     Held,
     Limits,
-    deny_code,
     shut,
     sizes,
 )
+from homeostat.trading.portfolio_balancer.merits import Merit, merits
 from homeostat.trading.portfolio_balancer.moves import Moves
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Growth",
     "Held",
     "Limits",
+    "Merit",
     "Moves",
     "PortfolioBalancer",
     "Verdict",
@@ -48,15 +49,6 @@ __all__ = [
 
 #: A held weight this many times its balanced one is worth a word.
 OVERWEIGHT = 1.5
-
-
-class Growth(NamedTuple):
-    """Whether a reservation may grow (`code` is empty), and what was reserved before it did."""
-
-    code: str
-    risk: float = 0.0
-    notional: float = 0.0
-    margin: float = 0.0
 
 
 class PortfolioBalancer(Component):
@@ -103,6 +95,20 @@ class PortfolioBalancer(Component):
         held = Held(equity, reserved.in_book(session, book))
         return shut(held, limits), held
 
+    def merits(
+        self,
+        session: Session,
+        panel: Panel,
+        rows: NDArray[np.intp],
+        stops: Floats,
+        listed: Sequence[Instrument],
+    ) -> list[Merit]:
+        """Return what speaks for each of these rivals besides their confidence.
+
+        `stops` (k,) are their stops' distances as fractions of the price.
+        """
+        return merits(session, panel, rows, stops, listed)
+
     def add(
         self,
         session: Session,
@@ -125,22 +131,30 @@ class PortfolioBalancer(Component):
         row = book or store.book_of(session, position.book, lock=True)
         rows = reserved.in_book(session, row.name)
         own = next((one for one in rows if one.decision_id == position.decision_id), None)
-        if own is None:
-            return Growth("CRITICAL_VIOLATIONS")
-        before = Growth("", own.risk, own.notional, own.margin)
-        if shut(Held(row.equity, rows), replace(bounds, positions=len(rows) + 1)):
-            return before._replace(code="CRITICAL_VIOLATIONS")
-        others = Held(row.equity, [one for one in rows if one is not own], moves)
-        whole = Candidate(
-            own.decision_id, own.symbol, own.side, risk, own.notional + notional, own.cluster
-        )
-        code = deny_code(whole, others, bounds)
-        if not code:
+        before = Growth("", own.risk, own.notional, own.margin) if own else Growth("")
+        wish = Wish(position.decision_id, risk, notional)
+        code, whole = grown(wish, rows, row.equity, bounds, moves)
+        if whole is not None and not code:
             margin = whole.notional / bounds.leverage
             reserved.resize(
-                session, own.decision_id, risk=risk, notional=whole.notional, margin=margin
+                session, whole.decision_id, risk=risk, notional=whole.notional, margin=margin
             )
-        return before._replace(code=code)
+        return before._replace(code=code, held=rows)
+
+    def hold(self, session: Session, position: Position) -> None:
+        """Reserve what a position has come to at the venue: nobody was asked, and it is so.
+
+        What is reserved never shrinks by it.
+        """
+        rows = reserved.in_book(session, position.book)
+        own = next((one for one in rows if one.decision_id == position.decision_id), None)
+        if own is None:
+            return
+        notional = max(own.notional, position.quantity * position.entry)
+        loss = position.side * (position.entry - position.stop) * position.quantity
+        margin = own.margin * notional / own.notional
+        risk = max(own.risk, loss)
+        reserved.resize(session, own.decision_id, risk=risk, notional=notional, margin=margin)
 
     def withdraw(self, session: Session, decision_id: str, growth: Growth) -> None:
         """Take back what `add` let a reservation grow by: its order was not filled."""

@@ -17,8 +17,6 @@ TIER_BONUS = {"CORE": 20.0, "EXPANSION": 10.0, "MONITORING": 5.0}
 FIRST_SHARE = 0.499
 #: What the whole book may move by within the time barrier (one deviation, a share of equity).
 BOOK_DEVIATION = 0.01
-#: What the whole book may move by within the time barrier (one deviation, a share of equity).
-BOOK_DEVIATION = 0.01
 
 
 @dataclass(frozen=True)
@@ -157,8 +155,11 @@ class Held:
 
 
 def shut(held: Held, limits: Limits) -> str:
-    """Return the code by which the book takes no candidate at all, or an empty text."""
-    if held.equity <= 0 or held.risk > limits.total_risk * held.equity:
+    """Return the code by which the book takes no candidate at all, or an empty text.
+
+    A figure that is no number is within no limit.
+    """
+    if not (held.equity > 0 and held.risk <= limits.total_risk * held.equity):
         return "CRITICAL_VIOLATIONS"
     return "MAX_POSITIONS_REACHED" if held.count >= limits.positions else ""
 
@@ -191,18 +192,23 @@ def measures(one: Holding, held: Held, limits: Limits) -> Iterator[tuple[str, fl
 
 
 def _against(one: Holding, held: Held, limits: Limits) -> str:
-    return next((code for code, found, most in measures(one, held, limits) if found > most), "")
+    # What is no number is not within its limit.
+    sizes_of = measures(one, held, limits)
+    return next((code for code, found, most in sizes_of if not found <= most), "")
 
 
 def sizes(
     equity: float, stop: Floats, scale: float, limits: Limits, share: float = 0.01
 ) -> tuple[Floats, Floats]:
-    """Return (risk, notional) of new trades: `share` of equity at risk, within symbol's cap.
+    """Return (risk, notional) of new trades: `share` of equity at risk, times `scale`.
 
     `stop` (n,) are the stops' distances as fractions of the price. A narrow stop would call for
-    more than the cap allows; the trade is then smaller, and so is its risk.
+    more than a first entry may take of its symbol; the trade is then smaller, and so is its risk.
+    What is scaled is the size that a trade would have in mode NORMAL; `limits` are those in force.
     """
-    wanted = min(share * scale, limits.trade_risk) * equity
-    most = FIRST_SHARE * min(limits.symbol, limits.cluster) * equity
-    notional = np.minimum(wanted / stop, most)
+    usual = Limits()
+    first = FIRST_SHARE * min(usual.symbol, usual.cluster)
+    wanted = scale * np.minimum(share / stop, first)
+    most = np.minimum(limits.trade_risk / stop, min(limits.symbol, limits.cluster))
+    notional: Floats = equity * np.minimum(wanted, most)
     return notional * stop, notional

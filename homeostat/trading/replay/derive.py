@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from homeostat.store.audit import AuditRow
 from homeostat.store.trading import (
@@ -35,7 +35,7 @@ from homeostat.trading.signals import Agent
 NOT_JOURNALED, NO_VERDICT, NO_ORDER = "BOOK_NOT_JOURNALED", "NO_VERDICT_LOGGED", "NO_ORDER"
 _GOVERNANCE = "kernels.governance"
 #: A cycle's acts are logged within this long of its beginning.
-_CYCLE_LIFE = timedelta(minutes=10)
+CYCLE_LIFE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Cycle:
 
     row: DecisionCycle
     panel: Panel
-    model: Agent
+    #: None where nothing that it opened or refused is derived.
+    model: Agent | None
     listed: Mapping[str, Instrument]
 
     @property
@@ -83,7 +84,7 @@ def _ask_for_room(
     book = Book(name=cycle.row.book, equity=told["equity"] if told else 0.0)
 
     def ask(pba: Any) -> list[Any]:
-        asking = opening.Asking(pba, session, cycle.row.id, book, ground.directive)
+        asking = opening.Asking(pba, session, cycle.row.id, book, ground.directive, cycle.listed)
         return opening.ask_for_room(batch, asking, rows)
 
     try:
@@ -99,23 +100,23 @@ def _ask_for_room(
 
 def _governed(session: Session, cycle: DecisionCycle) -> Iterator[tuple[str, str]]:
     """Yield (decision, rule or empty) for every opening that governance judged in this cycle."""
-    began = _began(cycle)
+    began = ran_at(cycle.id) - timedelta(seconds=1)
     statement = select(AuditRow.action, AuditRow.payload).where(
-        AuditRow.resource == "trade.open", AuditRow.at >= began, AuditRow.at < began + _CYCLE_LIFE
+        AuditRow.resource == "trade.open", AuditRow.at >= began, AuditRow.at < began + CYCLE_LIFE
     )
     for action, payload in session.execute(statement):
         allowed = action == "governance.allow"
         yield json.loads(payload).get("subject", ""), "" if allowed else "GOVERNANCE_REFUSED"
     oldest = session.scalar(select(func.min(AuditRow.at)))
-    if oldest is None or oldest > began + _CYCLE_LIFE:
+    if oldest is None or oldest > began + CYCLE_LIFE:
         # The log of that time is no longer kept; the order itself is what is left.
         yield "", ""
 
 
-def _began(cycle: DecisionCycle) -> datetime:
-    """Return when the cycle was run: its id is made of that moment."""
-    milliseconds = int(cycle.id.replace("-", "")[:12], 16)
-    return datetime.fromtimestamp(milliseconds / 1000 - 1, tz=UTC)
+def ran_at(cycle_id: str) -> datetime:
+    """Return when the cycle was run: its id is made of that moment, once the exits are done."""
+    milliseconds = int(cycle_id.replace("-", "")[:12], 16)
+    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
 
 
 def _opened(
@@ -157,6 +158,8 @@ def present(session: Session, cycle: Cycle) -> tuple[Ground, list[tuple[str, str
                 "directive", f"directive {kept.version}", told.directive, kept, names
             )
             ground = replace(ground, directive=kept)
+        else:
+            changed += _unknown(session, "directive", Directive.version, told.directive.version)
     if told.policy is not None:
         policy = session.get(SafetyPolicy, told.policy.id)
         if policy is not None:
@@ -164,6 +167,8 @@ def present(session: Session, cycle: Cycle) -> tuple[Ground, list[tuple[str, str
             changed += _changes("safety policy", "the safety policy", told.policy, policy, names)
             head = told.policy._replace(policy=policy.policy, expires_at=policy.expires_at)
             ground = replace(ground, policy=head)
+        else:
+            changed += _unknown(session, "safety policy", SafetyPolicy.id, told.policy.id)
     if told.universe is not None:
         universe = session.get(UniverseSnapshot, told.universe.id)
         if universe is not None:
@@ -175,7 +180,18 @@ def present(session: Session, cycle: Cycle) -> tuple[Ground, list[tuple[str, str
             names = ("mode", "expires_at", "selected")
             changed += _changes("universe", "the universe", told.universe, head_, names)
             ground = replace(ground, universe=head_)
+        else:
+            changed += _unknown(session, "universe", UniverseSnapshot.id, told.universe.id)
     return ground, changed
+
+
+def _unknown(
+    session: Session, step: str, key: InstrumentedAttribute[Any], told: Any
+) -> Iterator[tuple[str, str]]:
+    """Yield what is told of and not there, though older ones are: they are forgotten by age."""
+    oldest = session.scalar(select(func.min(key)))
+    if oldest is not None and oldest < told:
+        yield step, f"the {step} {told} is not there, and older ones are"
 
 
 def _changes(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from homeostat.errors import HomeostatError, MarketDataError
 from homeostat.settings import Settings
-from homeostat.store.trading import Decision, DecisionCycle, Order, Position
+from homeostat.store.trading import Decision, DecisionCycle, decision_id
 from homeostat.trading.market import port
 from homeostat.trading.market.panel import BAR_S, Panel
+from homeostat.trading.replay.ending import ending
 from homeostat.trading.replay.figures import figure
 
 _WHY = {
@@ -47,6 +47,9 @@ _WHY = {
     "NO_RESTING_STOP": "its stop did not rest at the venue",
 }
 
+#: Characters of an id that a sentence repeats; a real one has 36, a dot, and a symbol of 48.
+_LONGEST = 96
+
 
 class NoSuchDecisionError(HomeostatError):
     """No decision has that id; `homeostat trade decisions` lists them."""
@@ -70,33 +73,35 @@ def explain(session: Session, identity: str, settings: Settings | None = None) -
 
     With `settings` the data are read as well, for the figures that only they tell.
     """
-    cycle_id, _, symbol = identity.partition(".")
-    row = session.get(Decision, (cycle_id, symbol))
-    cycle = session.get(DecisionCycle, cycle_id)
-    if row is None or cycle is None:
-        raise NoSuchDecisionError(
-            f"No decision has the id {identity!r}; `homeostat trade decisions` lists them."
-        )
-    side = {1: "long", -1: "short", 0: "no side"}[row.side]
+    row, cycle = _decision(session, identity.strip())
+    identity, symbol = decision_id(cycle.id, row.symbol), row.symbol
+    side = {1: "long", -1: "short"}.get(row.side, "no side")
     verdict = "was opened" if row.approved else "was not opened"
-    told = figure(session, cycle, row, _panel(cycle, settings))
+    try:
+        told = figure(session, cycle, row, _panel(cycle, settings))
+    except (LookupError, TypeError, ValueError):
+        told = "what it rested on cannot be read any more"
     sentence = (
         f"{symbol} {side} at {cycle.due_at:%Y-%m-%d %H:%M:%S} UTC {verdict}, because "
         f"{why(row.rule)}{f': {told}' if told else ''} "
         f"({row.rule}; confidence {row.confidence:.2f}, price {row.price:.6g}, "
         f"directive {cycle.inputs.get('directive')})"
     )
-    return sentence + _ending(session, identity) + "."
+    return sentence + ending(session, identity) + "."
 
 
-def _ending(session: Session, identity: str) -> str:
-    position = session.scalar(select(Position).where(Position.decision_id == identity))
-    if position is None or position.closed_at is None:
-        return ""
-    risk = position.risk_per_unit * position.first_quantity
-    r = (position.realised - position.costs) / risk
-    orders = session.scalars(select(Order.kind).where(Order.decision_id == identity)).all()
-    return f"; it was closed by {position.exit_rule} at {r:+.2f} R after {len(orders)} orders"
+def _decision(session: Session, identity: str) -> tuple[Decision, DecisionCycle]:
+    cycle_id, _, symbol = identity.partition(".")
+    # What no terminal shows is no id, and some databases do not even take it.
+    if identity.isprintable():
+        row = session.get(Decision, (cycle_id, symbol))
+        cycle = session.get(DecisionCycle, cycle_id)
+        if row is not None and cycle is not None:
+            return row, cycle
+    shown = identity if len(identity) <= _LONGEST else identity[:_LONGEST] + "…"
+    raise NoSuchDecisionError(
+        f"No decision has the id {shown!r}; `homeostat trade decisions` lists them."
+    )
 
 
 def _panel(cycle: DecisionCycle, settings: Settings | None) -> Panel | None:

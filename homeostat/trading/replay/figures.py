@@ -14,8 +14,8 @@ from homeostat.store.audit import AuditRow
 from homeostat.store.trading import Decision, DecisionCycle, UniverseSnapshot, decision_id
 from homeostat.trading.market import port
 from homeostat.trading.market.panel import Panel
-from homeostat.trading.models.features import INPUT_BARS
-from homeostat.trading.portfolio_balancer import Candidate, Held, Limits, Moves
+from homeostat.trading.models.features import NEED_BARS
+from homeostat.trading.portfolio_balancer import Candidate, Held, Limits, Merit, Moves
 from homeostat.trading.portfolio_balancer.limits import deny_code, measures
 from homeostat.trading.replay.recorded import balancer_of
 
@@ -88,8 +88,8 @@ def _abstained(reason: str, symbol: str, cycle: DecisionCycle, panel: Panel | No
         behind = int(np.argmax(present[::-1])) if present.any() else len(close)
         age = port.age_s(panel, cycle.due_at) + 60 * behind
         return f"its newest bar was {age:.0f} s old, of at most {port.FRESH_S:.0f} s"
-    recent = present[-INPUT_BARS:]
-    return f"{int(recent.sum())} of the last {INPUT_BARS} bars are there"
+    recent = present[-NEED_BARS:]
+    return f"{int(recent.sum())} of the last {NEED_BARS} bars are there"
 
 
 def _refusal(session: Session, decision: str) -> str:
@@ -120,6 +120,7 @@ def _balanced(session: Session, cycle: DecisionCycle, row: Decision, panel: Pane
 
 def _candidate(cycle: DecisionCycle, row: Decision) -> Candidate:
     notional = row.size * row.price
+    merit = Merit(*cycle.inputs["book"].get("merits", {}).get(row.symbol, ()))
     return Candidate(
         decision_id(cycle.id, row.symbol),
         row.symbol,
@@ -127,6 +128,7 @@ def _candidate(cycle: DecisionCycle, row: Decision) -> Candidate:
         notional * row.stop_loss,
         notional,
         confidence=row.confidence,
+        **merit._asdict(),
     )
 
 

@@ -1,181 +1,186 @@
-"""Every cycle of a stretch of time derived anew, decision by decision."""
+"""The cycles of a stretch of time, one by one: entries derived anew, and what came of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from homeostat.settings import Settings
-from homeostat.store.trading import PAPER, Decision, DecisionCycle, decision_id
-from homeostat.trading import signals as agents
+from homeostat.store.trading import PAPER, Decision, DecisionCycle
 from homeostat.trading.flow.batch import Batch
-from homeostat.trading.market import digest, port
+from homeostat.trading.flow.ground import Ground
+from homeostat.trading.market import port
 from homeostat.trading.market.panel import BAR_S
 from homeostat.trading.models import artifacts
 from homeostat.trading.replay import derive
-from homeostat.trading.replay.compare import Replayed, difference
+from homeostat.trading.replay.counted import Counted
+from homeostat.trading.replay.entered import Entries, other, signals_only
+from homeostat.trading.replay.followed import Followed
+from homeostat.trading.replay.ledger import kept_since, missing_cycles, unmarked_cycles
+from homeostat.trading.replay.lives import Lives
+from homeostat.trading.replay.report import Change, Quoted, Report
 
-
-@dataclass(frozen=True)
-class Change:
-    """What a cycle rested on and is no longer as it was, whatever decision it bears on."""
-
-    cycle: str
-    step: str
-    what: str
-
-
-@dataclass
-class Report:
-    """What a replay found. `partly` counts decisions of journals that tell of no gates."""
-
-    decisions: list[Replayed] = field(default_factory=list)
-    changed: list[Change] = field(default_factory=list)
-    partly: int = 0
-
-    @property
-    def differing(self) -> list[Replayed]:
-        """The decisions that come out otherwise."""
-        return [one for one in self.decisions if not one.same]
-
-    def as_json(self, most: int = 100) -> dict[str, JsonValue]:
-        """Return the counts, and at most so many of what differs and of what changed."""
-        differing = self.differing
-        steps = [one.step for one in differing]
-        return {
-            "decisions": len(self.decisions),
-            "same": len(self.decisions) - len(differing),
-            "signals_and_barriers_only": self.partly,
-            "differing_at": {step: steps.count(step) for step in sorted(set(steps))},
-            "differing": [dict(vars(one)) for one in differing[:most]],
-            "changed": [dict(vars(one)) for one in self.changed[:most]],
-        }
+#: What every journal has told since it tells of the gates.
+_TOLD = {"ground", "data", "rows"}
+#: What has joined since.
+_MORE = {"adds"}
 
 
 def replay(session: Session, settings: Settings, start: datetime, end: datetime) -> Report:
-    """Derive every decision due in [start, end) anew.
+    """Derive every decision due in [start, end) anew, and the life of every position within it.
 
     Raises MarketDataError where the data cannot be read. What a cycle of another input than the
     present one decided cannot be derived, and is said to differ by its source.
     """
-    market = port.market(settings)
-    report = Report()
-    statement = (
-        select(DecisionCycle)
-        .where(
-            DecisionCycle.book == PAPER, DecisionCycle.due_at >= start, DecisionCycle.due_at < end
+    if session.get_bind().dialect.name == "postgresql" and not session.in_transaction():
+        # A tick that is committed meanwhile must not be seen by halves.
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    walk = _Walk(session, settings, start, end)
+    walk.cycles()
+    walk.followed.close(walk.report)
+    for at, forgotten in missing_cycles(session, walk.kept, start, end):
+        if not forgotten:
+            what = f"the cycle due at {at.isoformat()} is gone, and its equity is there"
+            walk.report.changed.append(Change("", "journal", what))
+    for key, due_at in unmarked_cycles(session, walk.within):
+        what = f"no equity was noted at {due_at.isoformat()}"
+        walk.report.changed.append(Change(key, "equity", what))
+    return walk.report
+
+
+class _Walk:
+    """One pass over the journal."""
+
+    def __init__(
+        self, session: Session, settings: Settings, start: datetime, end: datetime
+    ) -> None:
+        self.session, self.start, self.end = session, start, end
+        self.market = port.market(settings)
+        self.listed = {one.symbol: one for one in self.market.instruments}
+        self.report = Report()
+        self.counted = Counted()
+        self.kept, self.lives = kept_since(session), Lives(session, start, end)
+        outside = settings.trades_outside
+        self.followed = Followed(session, self.lives, self.kept, outside=outside)
+        self.within: list[tuple[str, datetime]] = []
+        self.told_first = _told_first(session)
+
+    def cycles(self) -> None:
+        """Walk from where the oldest position began until the last one has ended.
+
+        Cycles go in the order in which they ran: a tick that was made good ran after later ones.
+        """
+        within = (DecisionCycle.due_at >= self.start) & (DecisionCycle.due_at < self.end)
+        first = self.lives.first_cycle()
+        if first is not None:
+            within |= DecisionCycle.id >= first
+        keys = select(DecisionCycle.id, DecisionCycle.due_at).where(
+            DecisionCycle.book == PAPER, within
         )
-        .order_by(DecisionCycle.due_at)
-    )
-    for cycle in session.scalars(statement):
-        _one(session, market, cycle, report)
-    return report
+        for key, due_at in self.session.execute(keys.order_by(DecisionCycle.id)).all():
+            inside = self.start <= due_at < self.end
+            if inside:
+                self.within.append((key, due_at))
+            if inside or self.followed.opens(key) or self.followed.busy:
+                self._cycle(self.session.get_one(DecisionCycle, key), inside=inside)
+            self.followed.passed(key)
+
+    def _cycle(self, row: DecisionCycle, *, inside: bool) -> None:
+        rows: Sequence[Decision] = ()
+        if inside:
+            rows = self.session.scalars(select(Decision).where(Decision.cycle_id == row.id)).all()
+        try:
+            self._derive(row, rows, inside=inside)
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            # What a head has lost, nobody can derive; the rest of the journal is read on.
+            why = f"its head cannot be read ({type(error).__name__}: {error})"
+            self._unread(row, rows, "journal", why)
+
+    def _derive(self, row: DecisionCycle, rows: Sequence[Decision], *, inside: bool) -> None:
+        if row.inputs["source"] != self.market.source:
+            self._unread(row, rows, "source", f"the input was {row.inputs['source']}")
+            return
+        if lost := sorted(self.told_first - row.inputs.keys()):
+            raise ValueError(f"it has lost {', '.join(lost)}")
+        if not isinstance(row.counts["away"], dict):
+            raise TypeError("who was away is no list of parties")
+        cycle, error = self._seen(row, asked=inside or self.followed.opens(row.id))
+        if not _TOLD & row.inputs.keys():
+            self._older(cycle, rows, error)
+            return
+        ground, changed = derive.present(self.session, cycle)
+        self.followed.live(cycle, ground, [step for step, _ in changed])
+        if error:
+            self._undecided(row, rows, "model", error)
+            self.followed.lose_opened(row, "model", error)
+        elif cycle.model is not None:
+            batch = derive.derive(self.session, cycle, ground)
+            if inside:
+                self._entries(Entries(cycle, rows, batch), ground, changed)
+            self.followed.open(cycle, batch, ground)
+        self.followed.weigh(row)
+
+    def _seen(self, row: DecisionCycle, *, asked: bool) -> tuple[derive.Cycle, str]:
+        """Return the cycle with what it saw, its model where that is asked for, and why without."""
+        moment = port.moment_of(row.inputs["newest_bar"] + BAR_S)
+        panel = self.market.panel(moment, row.inputs["bars"])
+        model, error = None, ""
+        try:
+            model = artifacts.recall(self.session, row.inputs["model"]) if asked else None
+        except artifacts.ArtifactError as unknown:
+            error = str(unknown)
+        if model is not None and model.reference() != row.inputs["model"]:
+            model, error = None, "the model is not the one that was asked"
+        return derive.Cycle(row, panel, model, self.listed), error
+
+    def _older(self, cycle: derive.Cycle, rows: Sequence[Decision], model_error: str) -> None:
+        """Derive what a journal tells that was written before it told of the gates."""
+        self.followed.lose_all(cycle.row, "an older journal tells of no ground")
+        if model_error:
+            self._undecided(cycle.row, rows, "model", model_error)
+        elif rows:
+            self.report.decisions += signals_only(cycle, rows)
+            self.report.partly += len(rows)
+
+    def _entries(self, entries: Entries, ground: Ground, changed: list[tuple[str, str]]) -> None:
+        row, report = entries.cycle.row, self.report
+        changed += [*derive.changed_limits(entries.cycle, ground), *entries.changes()]
+        report.decisions += entries.replayed()
+        self._verdict(row, entries.batch, judged=not changed)
+        report.changed += [Change(row.id, step, what) for step, what in changed]
+
+    def _verdict(self, row: DecisionCycle, batch: Batch, *, judged: bool) -> None:
+        told: dict[str, Any] = row.inputs
+        self.counted.prime(self.session, row.id, self.kept)
+        known = told.get("supervisor")
+        if known:
+            self.report.blocks += 1
+            found = self.counted.differences(told, batch, alone=not judged)
+            self.report.changed += [Change(row.id, "supervisor", one) for one in found]
+        elif "adds" in told:
+            found = self.counted.differences(told, batch)
+            self.report.changed += [Change(row.id, "supervisor", one) for one in found]
+        elif "blocked_side" in told:
+            why = "an older journal tells the verdict and not its counts"
+            self.report.quoted.append(Quoted("supervisor's block", row.id, why))
+        self.counted.note(told)
+
+    def _unread(self, row: DecisionCycle, rows: Sequence[Decision], step: str, why: str) -> None:
+        self._undecided(row, rows, step, why)
+        self.followed.lose_all(row, why, step)
+
+    def _undecided(self, row: DecisionCycle, rows: Sequence[Decision], step: str, why: str) -> None:
+        if rows:
+            self.report.changed.append(Change(row.id, step, why))
+            self.report.decisions += [other(row, one, step, why) for one in rows]
 
 
-def seen(session: Session, market: port.Market, row: DecisionCycle) -> derive.Cycle:
-    """Return the cycle with what it saw; raises ArtifactError, and ValueError for the source."""
-    known = row.inputs
-    if known["source"] != market.source:
-        raise ValueError(f"the input was {known['source']}")
-    model = artifacts.recall(session, known["model"])
-    moment = port.moment_of(known["newest_bar"] + BAR_S)
-    listed = {one.symbol: one for one in market.instruments}
-    return derive.Cycle(row, market.panel(moment, known["bars"]), model, listed)
-
-
-def _one(session: Session, market: port.Market, row: DecisionCycle, report: Report) -> None:
-    rows = session.scalars(select(Decision).where(Decision.cycle_id == row.id)).all()
-    try:
-        cycle = seen(session, market, row)
-    except (artifacts.ArtifactError, ValueError) as error:
-        step = "model" if isinstance(error, artifacts.ArtifactError) else "source"
-        report.changed.append(Change(row.id, step, str(error)))
-        report.decisions += [_other(row, one, step, str(error)) for one in rows]
-        return
-    order = {symbol: at for at, symbol in enumerate(cycle.panel.symbols)}
-    rows = sorted(rows, key=lambda one: order.get(one.symbol, len(order)))
-    try:
-        ground, changed = derive.present(session, cycle)
-    except KeyError:
-        _signals_only(cycle, rows, order, report)
-        return
-    changed += derive.changed_limits(cycle, ground)
-    batch = derive.derive(session, cycle, ground)
-    data, journal = _unlike(cycle, batch), _forged(cycle, rows)
-    changed += [("data", f"the bars of {one} are not those that were read") for one in sorted(data)]
-    changed += [
-        ("journal", f"the row of {one} is not as it was written") for one in sorted(journal)
-    ]
-    missing = sorted(order.keys() - {one.symbol for one in rows})
-    changed += [("journal", f"the row of {one} is gone") for one in missing]
-    report.changed += [Change(row.id, step, what) for step, what in changed]
-    for one in rows:
-        at = order.get(one.symbol)
-        if at is None:
-            report.decisions.append(_other(row, one, "data", "the symbol is not in the data"))
-            continue
-        step, how = difference(one, batch, at)
-        if step and one.symbol in journal:
-            step = "journal"
-        elif step and one.symbol in data:
-            step = "data"
-        report.decisions.append(_other(row, one, step, how))
-
-
-def _other(cycle: DecisionCycle, row: Decision, step: str, how: str) -> Replayed:
-    return Replayed(decision_id(cycle.id, row.symbol), row.rule, not step, step, how)
-
-
-def _unlike(cycle: derive.Cycle, batch: Batch) -> set[str]:
-    """Return the symbols whose bars are not those that the cycle read."""
-    was, now = digest.unpacked(cycle.told["data"]), digest.marks(batch.panel)
-    if len(was) != len(now):
-        return set(batch.panel.symbols)
-    return {batch.panel.symbols[at] for at in np.flatnonzero(was != now)}
-
-
-def _forged(cycle: derive.Cycle, rows: Sequence[Decision]) -> set[str]:
-    """Return the symbols whose journal rows are not as they were written."""
-    symbols = cycle.panel.symbols
-    was = dict(zip(symbols, digest.unpacked(cycle.told["rows"]).tolist(), strict=False))
-    numbers = [[float(getattr(one, name)) for one in rows] for name in _NUMBERS]
-    now = digest.row_marks(np.array(numbers, dtype=np.float64), [one.rule for one in rows])
-    pairs = zip(rows, now.tolist(), strict=True)
-    return {one.symbol for one, mark in pairs if was.get(one.symbol) != mark}
-
-
-#: The columns of a journal row in the order of their fingerprint.
-_NUMBERS = (
-    "side",
-    "confidence",
-    "price",
-    "volatility",
-    "take_profit",
-    "stop_loss",
-    "trail",
-    "partial",
-    "size",
-)
-
-
-def _signals_only(
-    cycle: derive.Cycle, rows: Sequence[Decision], order: dict[str, int], report: Report
-) -> None:
-    """Derive what an older journal tells enough of: the signals."""
-    found = agents.signals(cycle.panel, cycle.row.due_at, cycle.model)
-    for one in rows:
-        at: Any = order.get(one.symbol)
-        how = "the symbol is not in the data" if at is None else ""
-        if at is not None and one.side != found.side[at]:
-            how = f"side {one.side}, and now {found.side[at]}"
-        elif at is not None and abs(one.confidence - found.confidence[at]) > 1e-12:
-            how = f"confidence {one.confidence:.9g}, and now {found.confidence[at]:.9g}"
-        report.decisions.append(_other(cycle.row, one, "signal" if how else "", how))
-    report.partly += len(rows)
+def _told_first(session: Session) -> set[str]:
+    """Return what the oldest journal tells of: a later one that does not has lost it."""
+    statement = select(DecisionCycle.inputs).where(DecisionCycle.book == PAPER)
+    oldest = session.scalar(statement.order_by(DecisionCycle.id).limit(1))
+    return (_TOLD | _MORE) & (oldest or {}).keys()

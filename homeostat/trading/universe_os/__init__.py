@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from homeostat.clock import utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
 from homeostat.settings import Mode
+from homeostat.settings import UniverseProfile as Profile
 from homeostat.store import controls
 from homeostat.store import trading as store
 from homeostat.store.trading import UniverseHead, UniverseMember, UniverseSnapshot
@@ -27,7 +28,6 @@ from homeostat.trading.universe_os.filters import (
     LIMITS,
     Filtered,
     Limits,
-    Profile,
     Tier,
     filter_symbols,
     tier_of,
@@ -123,9 +123,9 @@ class UniverseOs(Component):
         )
 
     def profile(self, session: Session) -> Profile:
-        """Return the profile in force: SAFE while that switch is set."""
+        """Return the profile in force: SAFE while that switch is set, else the settings'."""
         safe = controls.is_on(session, controls.SAFE_PROFILE)
-        return Profile.SAFE if safe else Profile.AGGRESSIVE
+        return Profile.SAFE if safe else self.context.settings.universe_profile
 
     def mode(self) -> Mode:
         """Return the mode in force, which is governance's."""

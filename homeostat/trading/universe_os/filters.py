@@ -11,17 +11,10 @@ from enum import StrEnum
 
 import numpy as np
 
+from homeostat.settings import UniverseProfile
 from homeostat.trading.market.panel import Floats, Instrument, Panel
 
 STABLECOINS = frozenset({"USDC", "FDUSD", "TUSD", "BUSD", "DAI", "USDP", "USDE", "EUR"})
-
-
-class Profile(StrEnum):
-    """How careful the filters are."""
-
-    SAFE = "SAFE"
-    AGGRESSIVE = "AGGRESSIVE"
-    EXPERIMENTAL = "EXPERIMENTAL"
 
 
 class Tier(StrEnum):
@@ -47,9 +40,9 @@ class Limits:
 
 #: A minute's median turnover in dollars, and the band of volatility around the recorded 14.4 bp.
 LIMITS = {
-    Profile.SAFE: Limits(90, 20_000, 0.0003, 0.0040, 0.0005),
-    Profile.AGGRESSIVE: Limits(30, 5_000, 0.0003, 0.0080, 0.0010),
-    Profile.EXPERIMENTAL: Limits(7, 1_000, 0.0001, 0.0200, 0.0030),
+    UniverseProfile.SAFE: Limits(90, 20_000, 0.0003, 0.0040, 0.0005),
+    UniverseProfile.AGGRESSIVE: Limits(30, 5_000, 0.0003, 0.0080, 0.0010),
+    UniverseProfile.EXPERIMENTAL: Limits(7, 1_000, 0.0001, 0.0200, 0.0030),
 }
 
 

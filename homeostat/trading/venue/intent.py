@@ -35,8 +35,8 @@ def send(session: Session, position: Position | None, wanted: Wanted) -> Order:
     if fresh:
         want(session, order)
     elif wanted.reduce_only and order.state == orders.REJECTED and order.quantity > 0:
-        # An exit is wanted until there is nothing left to exit from.
-        order.state, order.updated_at = NEW, utcnow()
+        # An exit is wanted until there is nothing left to exit from, and for what it was wanted.
+        order.state, order.reason, order.updated_at = NEW, "", utcnow()
     session.flush()
     return order
 
@@ -49,7 +49,7 @@ def want(session: Session, order: Order) -> None:
         {"client_id": order.client_id},
         queue=QUEUE,
         priority=_EXIT_PRIORITY if order.reduce_only else _ENTRY_PRIORITY,
-        natural_key=f"trade.order:{order.client_id}:{order.trigger}",
+        natural_key=f"trade.order:{order.client_id}:{order.trigger}:{order.quantity}",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
@@ -16,17 +17,26 @@ from homeostat import registry
 from homeostat.settings import settings
 from homeostat.store import trading
 from homeostat.store.database import transaction
-from homeostat.store.trading import PAPER, Order, Position, Reservation
-from homeostat.trading import flow
+from homeostat.store.trading import PAPER, Order, Position, Reservation, client_order_id
+from homeostat.trading import flow, venue
+from homeostat.trading import profit_amplification as pal
 from homeostat.trading.flow import additions
 from homeostat.trading.flow.floor import Floor
 from homeostat.trading.flow.ground import Ground
 from homeostat.trading.flow.parties import Parties
 from homeostat.trading.market import port
+from homeostat.trading.market.panel import Floats
 from homeostat.trading.portfolio_balancer import Candidate, Limits, Moves
-from homeostat.trading.profit_amplification import Move, Proposal
+from homeostat.trading.profit_amplification import (
+    Move,
+    Proposal,
+    Volatility,
+    score_of,
+    stop_after_add,
+)
 from tests.component.trading.test_flow import opened, permit
 from tests.component.trading.test_portfolio_balancer import wish
+from tests.component.trading.test_positions import position as winner
 from tests.market_moment import MOMENT
 
 #: What the position itself holds: 1,000 of 10,000 at a risk of 100.
@@ -124,6 +134,57 @@ def test_nothing_is_added_to_what_holds_no_reservation() -> None:
         assert balancer.add(session, stranger, 1.0, 1.0).code == "CRITICAL_VIOLATIONS"
 
 
+def swinging(ratio: float) -> Floats:
+    """Return closes whose last 15 steps swing by `ratio` of what all 119 do."""
+    old, new = 1.0, ratio * math.sqrt(104 / (119 - 15 * ratio**2))
+    steps = 0.001 * np.array([old] * 104 + [new] * 15) * np.tile((1, -1), 60)[:119]
+    found: Floats = 100 * np.exp(np.cumsum(np.concatenate([np.zeros(80), steps])))
+    return found
+
+
+def proposed(close: Floats, **more: Any) -> Proposal:
+    held = winner(**{"mark": 103.0, "confidence": 0.7, "peak_r": 1.5, **more})
+    found = additions.propose(held, close, Parties(Session()), "NORMAL")
+    assert isinstance(found, Proposal)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("ratio", "kind"),
+    [
+        (0.69, Volatility.LOW),
+        (0.71, Volatility.NORMAL),
+        (1.49, Volatility.NORMAL),
+        (1.51, Volatility.HIGH),
+    ],
+)
+def test_a_quarter_of_an_hour_is_low_or_high_against_two_hours(
+    ratio: float, kind: Volatility
+) -> None:
+    """Sure by 0.7 is rank 30, and half of the last ten steps went up."""
+    seen = pal.Sight(1.5, 0.5, 30.0, kind)
+    assert proposed(swinging(ratio)).score == pytest.approx(score_of(seen))
+
+
+@pytest.mark.parametrize(("side", "ups", "trend"), [(1, 10, 1.0), (1, 7, 0.7), (-1, 7, 0.3)])
+def test_a_trend_is_the_share_of_the_last_ten_steps_that_went_the_positions_way(
+    side: int, ups: int, trend: float
+) -> None:
+    steps = np.array([-1.0] * 110 + [1.0] * ups + [-1.0] * (10 - ups)) * 0.001
+    close = 100 * np.exp(np.cumsum(steps))
+    found = proposed(close, side=side, mark=100.0 + 3.0 * side, stop=100.0 - 2.0 * side)
+    wild = np.std(np.diff(np.log(close[-120:]))[-15:]) / np.std(np.diff(np.log(close[-120:])))
+    kind = Volatility.HIGH if wild > 1.5 else Volatility.NORMAL
+    assert found.score == pytest.approx(score_of(pal.Sight(1.5, trend, 30.0, kind)))
+
+
+@pytest.mark.parametrize(("peak", "given_back"), [(1.5, 0.0), (2.0, 0.25), (0.0, 0.0)])
+def test_what_was_given_back_is_a_share_of_the_peak(peak: float, given_back: float) -> None:
+    seen = pal.Sight(1.5, 0.5, 30.0, Volatility.NORMAL, given_back)
+    found = proposed(swinging(1.0), peak_r=peak)
+    assert found.score == pytest.approx(score_of(seen))
+
+
 class Refuses:
     """A governance that says no."""
 
@@ -175,6 +236,45 @@ def test_an_add_that_is_not_filled_leaves_the_reservation_as_it_was(
         assert position.adds == added
         held = session.get_one(Reservation, position.decision_id)
         assert held.state == "HELD"
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_what_an_add_was_filled_at_leaves_no_more_at_risk_than_the_first_entry(
+    share: float,
+) -> None:
+    """Spread and slippage make the fill dearer than the price that was proposed for."""
+    with transaction() as session:
+        position = opened(session, MOMENT)[0]
+        first = position.risk_per_unit * position.first_quantity
+        position.mark = position.entry + 1.5 * position.side * position.risk_per_unit
+        floor = floor_of(session, MOMENT)
+        quantity = share * position.first_quantity
+        stop = stop_after_add(position, quantity, position.mark)
+        proposal = Proposal(Move.ADD, 80.0, quantity, stop)
+        listed = replace(floor.listed[position.symbol], half_spread=0.001)
+        assert additions.add(floor, position, proposal, listed)
+        risk = position.side * (position.entry - position.stop) * position.quantity
+        assert risk == pytest.approx(first)
+        assert venue.resting(session, position) == position.stop
+        order = session.get_one(Order, client_order_id(position.decision_id, "ADD1"))
+        assert order.slippage > 0
+        whole = order.quantity + position.first_quantity
+        assert position.quantity == pytest.approx(whole)
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_stop_that_stays_where_it_was_rests_for_the_whole_after_an_add() -> None:
+    with transaction() as session:
+        position = opened(session, MOMENT)[0]
+        position.mark = position.entry + 1.5 * position.side * position.risk_per_unit
+        position.stop = tight = position.mark - 0.01 * position.side * position.risk_per_unit
+        floor = floor_of(session, MOMENT)
+        assert additions.add(floor, position, small_add(position), floor.listed[position.symbol])
+        session.expire_all()
+        stop = session.get_one(Order, client_order_id(position.decision_id, "STOP"))
+        assert (position.stop, stop.trigger) == (tight, tight)
+        assert stop.quantity == position.quantity > position.first_quantity
 
 
 @pytest.mark.usefixtures("sqlite_store")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.orm import Session
 
 from homeostat import registry
 from homeostat.clock import utcnow
@@ -25,6 +26,7 @@ from homeostat.trading.ai_hfos import (
     Health,
     RiskMode,
     directive_for,
+    directives,
     health_of,
     mode_for,
     next_drawdown,
@@ -183,6 +185,112 @@ def test_the_books_drawdown_moves_the_machine_which_remembers(
         below = {"HALT": "CRITICAL", "CRITICAL": "SAFE"}.get(level, "NORMAL")
         assert book.drawdown_level == below
     assert directive_for(facts(drawdown=Drawdown(level)), 1, utcnow()).allow_new_trades is allows
+
+
+def hold(session: Session, **more: Any) -> trading.Position:
+    """Open a position of 10 at 100 in the book."""
+    usual: dict[str, Any] = {
+        "decision_id": "c.BTCUSDT",
+        "book": trading.PAPER,
+        "symbol": "BTCUSDT",
+        "model": "m",
+        "side": 1,
+        "quantity": 10.0,
+        "first_quantity": 10.0,
+        "entry": 100.0,
+        "stop": 90.0,
+        "take_profit": 120.0,
+        "trail": 0.1,
+        "partial": 0.5,
+        "risk_per_unit": 10.0,
+        "confidence": 0.7,
+        "mark": 100.0,
+    }
+    position = trading.Position(**{**usual, **more})
+    session.add(position)
+    session.flush()
+    return position
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(
+    ("side", "mark", "peak", "level"),
+    [
+        (1, 50.1, 10_000.0, "NORMAL"),
+        (1, 50.0, 10_000.0, "SAFE"),
+        (-1, 200.0, 10_000.0, "CRITICAL"),
+        (1, 0.0, 10_000.0, "CRITICAL"),
+        # What floats was in the peak as well: with it still there nothing is lost.
+        (1, 200.0, 11_000.0, "NORMAL"),
+        (1, 100.0, 11_000.0, "SAFE"),
+        (-1, 50.0, 9_000.0, "NORMAL"),
+    ],
+)
+def test_what_floats_counts_in_the_drawdown(
+    side: int, mark: float, peak: float, level: str
+) -> None:
+    with transaction() as session:
+        book = trading.book_of(session, trading.PAPER)
+        book.peak_equity, book.equity = peak, 10_000.0
+        hold(session, side=side, mark=mark)
+        component().run(session, utcnow())
+        assert book.drawdown_level == level
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(
+    ("advice", "level", "conflicts"),
+    [
+        # No policy is in force: safety forbids adding, and whoever would add gives way.
+        ("SCALE_IN", "NORMAL", 1),
+        ("EXTEND_HOLD", "NORMAL", 1),
+        ("HOLD", "NORMAL", 0),
+        ("EXIT", "NORMAL", 0),
+        ("TIGHTEN_SL", "NORMAL", 0),
+        # From ten percent down safety wants a half taken off.
+        ("TIGHTEN_SL", "CRITICAL", 1),
+        ("REDUCE", "CRITICAL", 0),
+        ("EXIT", "CRITICAL", 1),
+    ],
+)
+def test_the_coordinator_counts_who_wants_different_things(
+    advice: str, level: str, conflicts: int
+) -> None:
+    with transaction() as session:
+        book = trading.book_of(session, trading.PAPER)
+        book.drawdown_level = level
+        book.peak_equity = 10_000.0 if level == "NORMAL" else 10_000.0 / 0.9
+        hold(session, advice=advice)
+        assert component().run(session, utcnow()).observed["conflicts"] == conflicts
+
+
+@pytest.mark.parametrize(
+    ("drawdown", "mode"),
+    [
+        (Drawdown.NORMAL, RiskMode.NORMAL),
+        (Drawdown.SAFE, RiskMode.SAFE),
+        (Drawdown.CRITICAL, RiskMode.CRITICAL),
+        (Drawdown.HALT, RiskMode.CRITICAL),
+    ],
+)
+def test_each_level_of_the_drawdown_has_its_mode(drawdown: Drawdown, mode: RiskMode) -> None:
+    assert mode_for(facts(drawdown=drawdown)) is mode
+
+
+@pytest.mark.parametrize(
+    ("score", "unhealthy"), [(50.0, False), (49.9, True), (45.0, True), (60.0, False)]
+)
+def test_a_subsystem_is_unhealthy_below_fifty_points(
+    score: float,
+    unhealthy: bool,  # noqa: FBT001  # a column of the table above
+) -> None:
+    four = [score] * 4 + [100.0] * 4
+    assert (health_of(four) is Health.EMERGENCY) is unhealthy
+
+
+def test_the_points_of_each_state_are_ours_and_fixed() -> None:
+    points = {"RUNNING": 100.0, "DEGRADED": 60.0, "UNKNOWN": 45.0, "FAILED": 0.0}
+    assert {str(state): found for state, found in directives.SCORES.items()} == points
 
 
 @given(

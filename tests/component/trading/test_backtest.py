@@ -25,8 +25,11 @@ from homeostat.trading.dynamic_tpsl import Policy
 from homeostat.trading.market import generator
 from homeostat.trading.market.panel import Instrument, Panel
 from homeostat.trading.models.agent import EwmaModel
+from tests.conftest import forget_settings
 
 BARS = 900
+#: Recordings that are drawn of a policy that earns nothing.
+RUNS = 400
 #: A funding moment, and the first minute of a climb that has it among its bars.
 MIDNIGHT = 1_700_006_400
 BEGIN = MIDNIGHT - 60 * 250
@@ -137,6 +140,14 @@ def climbing(bars: int = 400) -> Panel:
     return Panel(("UPUSDT",), times, opened, high, low, close, np.full_like(close, 1e5))
 
 
+@pytest.fixture
+def unblocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a model be as one-sided as a price that only rises makes it."""
+    monkeypatch.setenv("HOMEOSTAT_MODE", "OBSERVE")
+    forget_settings()
+
+
+@pytest.mark.usefixtures("unblocked")
 def test_a_steady_climb_earns_and_is_amplified_by_the_live_rules(tmp_path: Path) -> None:
     found = backtest(as_csv(rows_of(climbing()), tmp_path), model=EwmaModel(slope=3.0))
     late = [one for one in found.trades if one.at >= BEGIN + 60 * 160]
@@ -155,6 +166,7 @@ def without(cost: str, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(running, "Instrument", partial(Instrument, **free))
 
 
+@pytest.mark.usefixtures("unblocked")
 @pytest.mark.parametrize(
     ("cost", "name", "paid"),
     [
@@ -220,6 +232,58 @@ def test_the_interval_decides_what_was_shown() -> None:
     assert high - low == pytest.approx(2 * 1.96 * noise.std(ddof=1) / math.sqrt(200), rel=0.01)
     assert result([0.3]).as_json()["expectancy_r_95"] is None
     assert result([]).as_json()["conclusion"] == "no trades"
+
+
+def said(found: Result) -> tuple[object, str]:
+    told = found.as_json()
+    return told["expectancy_r_95"], str(told["conclusion"])
+
+
+def test_results_that_are_all_equal_say_nothing_of_their_spread() -> None:
+    for count in (2, 40):
+        bounds, words = said(result([0.3] * count))
+        assert bounds is None
+        assert "nothing was shown" in words
+
+
+def test_trades_of_the_same_hours_alone_say_nothing() -> None:
+    r = np.random.default_rng(3).normal(1, 0.2, 40).tolist()
+    bounds, words = said(result(r, hours=0.05))
+    assert bounds is None
+    assert "nothing was shown" in words
+    assert "above zero" in said(result(r))[1]
+
+
+def test_a_few_trades_show_nothing_however_good_they_are() -> None:
+    r = np.random.default_rng(3).normal(1, 0.2, 40).tolist()
+    bounds, words = said(result(r[:19]))
+    assert bounds is not None
+    assert "too few" in words
+    assert "above zero" in said(result(r[:20]))[1]
+
+
+@pytest.mark.parametrize(
+    ("count", "dependent"),
+    [
+        (20, "alone"),
+        (40, "alone"),
+        (20, "by the hour"),
+        (120, "by the hour"),
+        (120, "by the day"),
+        (240, "by the day"),
+    ],
+)
+def test_what_earns_nothing_is_seldom_said_to_earn(count: int, dependent: str) -> None:
+    draw = np.random.default_rng(count)
+    hours = {"alone": 8.0, "by the hour": 0.5, "by the day": 2.0}[dependent]
+    together = {"alone": 1, "by the hour": 8, "by the day": 12}[dependent]
+    claims = 0
+    for _ in range(RUNS):
+        # A stop costs one R, a target earns two: of three trades one has to end well.
+        ends = draw.random(-(-count // together)) < 1 / 3
+        r = np.where(np.repeat(ends, together)[:count], 2.0, -1.0) + draw.normal(0, 0.1, count)
+        claims += "above zero" in said(result(r.tolist(), hours))[1]
+    assert claims / RUNS < 0.04
 
 
 def test_trades_of_the_same_hours_count_for_less() -> None:

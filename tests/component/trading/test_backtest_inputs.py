@@ -294,6 +294,67 @@ def test_a_path_that_is_none_is_one_sentence(path: str, capsys: Capture) -> None
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
+def by_months(folder: Path, rows: list[Row]) -> None:
+    for number in range(4):
+        (folder / f"X-1m-2022-{number + 1:02}.csv").write_text(text(rows[100 * number :][:100]))
+
+
+def dated(folder: Path, rows: list[Row]) -> None:
+    (folder / "x").mkdir()
+    (folder / "x" / "2022-01.csv").write_text(text(rows[:150]))
+    (folder / "x" / "2022-02.csv").write_text(text(rows[150:]))
+
+
+def overlapping(folder: Path, rows: list[Row]) -> None:
+    (folder / "X-1.csv").write_text(text(rows[:220]))
+    (folder / "X-2.json").write_text(json.dumps(lists(rows[200:])))
+
+
+def linked(folder: Path, rows: list[Row]) -> None:
+    elsewhere = folder.parent / f"{folder.name}-elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "X.csv").write_text(text(rows))
+    (elsewhere / "up").symlink_to(folder)
+    (folder / "down").symlink_to(elsewhere)
+
+
+@pytest.mark.parametrize("write", [by_months, dated, overlapping, linked])
+def test_the_files_of_one_symbol_that_follow_one_another_are_one_series(
+    write: Write, rows: list[Row], expected: dict[str, Any], tmp_path: Path, capsys: Capture
+) -> None:
+    write(tmp_path, rows)
+    assert told(capsys, tmp_path) == expected
+
+
+def test_the_same_bars_in_two_files_are_not_traded_twice(
+    rows: list[Row], expected: dict[str, Any], tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "X.csv").write_text(text(rows))
+    (tmp_path / "X-1m.json").write_text(json.dumps(lists(rows)))
+    (tmp_path / "X-2.csv").write_text(text(rows[50:90]))
+    found = told(capsys, tmp_path)
+    left_out = found.pop("passed_over")
+    assert found | {"passed_over": {}} == expected
+    assert "has only bars that" in left_out["X.csv"]
+
+
+def test_bars_that_contradict_each_other_are_two_series(
+    rows: list[Row], tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "X-1.csv").write_text(text(rows))
+    (tmp_path / "X-2.csv").write_text(text([[row[0], *(2 * x for x in row[1:])] for row in rows]))
+    assert told(capsys, tmp_path, "--all-symbols")["series"] == 2
+
+
+def test_a_folder_that_is_the_present_one_is_named_by_its_own_name(
+    rows: list[Row], tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "X-1.csv").write_text(text(rows))
+    (tmp_path / "X-2.csv").write_text(text([[row[0], *(2 * x for x in row[1:])] for row in rows]))
+    monkeypatch.chdir(tmp_path)
+    assert told(capsys, Path(), "--all-symbols")["series"] == 2
+
+
 def test_a_gap_costs_its_minutes_and_no_more(
     rows: list[Row], tmp_path: Path, capsys: Capture
 ) -> None:

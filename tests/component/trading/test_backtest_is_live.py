@@ -5,25 +5,37 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from homeostat import registry
 from homeostat.settings import settings
 from homeostat.store.database import transaction
-from homeostat.store.trading import Directive, Position, SafetyPolicy, UniverseSnapshot
+from homeostat.store.trading import (
+    Directive,
+    ModelRecord,
+    Position,
+    SafetyPolicy,
+    UniverseSnapshot,
+)
 from homeostat.trading import flow, signals
 from homeostat.trading.backtest import Trade, backtest
+from homeostat.trading.backtest import run as running
 from homeostat.trading.backtest.run import WINDOW
+from homeostat.trading.dynamic_tpsl import Policy
 from homeostat.trading.market import candles, generator, port
-from homeostat.trading.market.panel import BAR_S, Panel
+from homeostat.trading.market.panel import BAR_S, Panel, on_grid
 from homeostat.trading.signals import EwmaModel
 from homeostat.trading.venue.paper import HORIZON_BARS, result_r
 from tests.conftest import forget_settings
 
 BARS, LONGEST = 500, 2 * HORIZON_BARS
+#: Bars of a run that is followed from its first minute to its last.
+RUN = 480
 
 
 def recorded(path: Path, seed: int) -> Panel:
@@ -110,3 +122,64 @@ def test_the_live_flow_makes_the_same_trade_of_the_same_bars(
     assert live.at == tested.at
     assert live.r == pytest.approx(tested.r, rel=1e-9)
     assert live.net == pytest.approx(tested.net, rel=1e-9)
+
+
+def several(folder: Path, seed: int) -> Panel:
+    """Write some symbols' bars, each with its own holes, and return them as they will be read."""
+    panel = generator.panel(seed, symbols=5, bars=RUN + 1)
+    draw = np.random.default_rng(seed)
+    for row in range(4):
+        fields = (panel.open, panel.high, panel.low, panel.close, panel.volume)
+        rows = [
+            [1000 * time, *(float(one[row, bar]) for one in fields)]
+            for bar, time in enumerate(panel.times.tolist())
+            if bar and (row or draw.random() > 0.02)
+        ]
+        (folder / f"S{row}-1m.json").write_text(json.dumps(rows))
+    series = candles.read_path(folder).series
+    first = min(int(one.times[0]) for one in series)
+    last = max(int(one.times[-1]) for one in series)
+    return on_grid(series, np.arange(first, last + BAR_S, BAR_S, dtype=np.int64))
+
+
+def lived_through(panel: Panel, floor: float) -> list[Trade]:
+    """Run the live flow every minute, and let the supervisor judge after each."""
+    with transaction() as session:
+        allow(session, panel, floor)
+        supervisor: Any = registry.find("trading.model_supervisor")
+        # Governance has a budget by the hour of the clock, and this run is over in seconds.
+        parties = running._find(Policy.VOLATILITY)
+        for end in range(WINDOW, len(panel.times)):
+            seen = panel.window(max(0, end - flow.LOOKBACK), end)
+            at = port.moment_of(int(seen.times[-1]) + BAR_S)
+            assert flow.cycle(session, at, settings(), panel=seen, find=parties)
+            session.expire_all()
+            for record in session.scalars(select(ModelRecord)):
+                supervisor.judge(session, record)
+        statement = select(Position).where(Position.closed_at.is_not(None))
+        return [as_trade(one) for one in session.scalars(statement)]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize("seed", [3, 8])
+def test_all_trades_of_a_run_are_those_of_the_live_flow(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "data"
+    home.mkdir()
+    panel = several(home, seed)
+    found = backtest(home, floor=0.6, universe=False)
+    monkeypatch.setenv("HOMEOSTAT_MARKET_DATA", str(home))
+    forget_settings()
+    # What is open at the last bar is closed by the backtest alone.
+    tested = [one for one in found.trades if one.at + BAR_S * one.bars < int(panel.times[-1])]
+    live = [one for one in lived_through(panel, 0.6) if one.at < int(panel.times[-1])]
+    same = ("symbol", "at", "side", "rule", "bars", "adds")
+    tested, live = ([one for one in some if one.rule != "DATA_END"] for some in (tested, live))
+    told = [sorted(tuple(getattr(one, name) for name in same) for one in x) for x in (tested, live)]
+    assert told[0] == told[1]
+    assert len(told[0]) > 8
+    results = [sorted((one.at, one.symbol, one.r) for one in some) for some in (tested, live)]
+    for (*_, r), (*_, lived_r) in zip(*results, strict=True):
+        assert r == pytest.approx(lived_r, rel=1e-9)
+    assert found.blocks.get("BIAS_BLOCKED", 0) > 0

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
+from homeostat.settings import settings
 from homeostat.store import trading
 from homeostat.store.database import transaction
-from homeostat.store.trading import PAPER, Position
+from homeostat.store.trading import PAPER, Order, Position, client_order_id
+from homeostat.trading import flow
 from homeostat.trading.flow.exits import DEFENCE_R, defended
+from homeostat.trading.market import port
 from tests.component.trading.test_flow import opened, permit, run
 from tests.market_moment import MOMENT
 
@@ -91,6 +94,37 @@ def test_what_safety_has_got_already_holds_back_no_exit_of_a_toxic_position(
             under(session, now + timedelta(minutes=minute), **standing)
         # Whether others are opened in their place is the market's affair.
         assert all(one.closed_at is not None for one in held)
+        assert {one.exit_rule for one in held} == {"PIL_EXIT"}
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_what_fills_lost_to_slippage_makes_a_position_toxic() -> None:
+    now = MOMENT
+    with transaction() as session:
+        held = wide(session, now)
+        for one in held:
+            order = session.get_one(Order, client_order_id(one.decision_id, "ENTRY"))
+            order.slippage = 0.31 * one.risk_per_unit * one.first_quantity
+        for minute in (1, 2):
+            under(session, now + timedelta(minutes=minute))
+        assert {one.exit_rule for one in held} == {"PIL_EXIT"}
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_bar_that_was_seen_before_is_no_second_one_to_say_the_same() -> None:
+    now = MOMENT
+    panel = port.market(settings()).panel(now + timedelta(minutes=1), flow.LOOKBACK)
+    with transaction() as session:
+        held = wide(session, now)
+        for one in held:
+            one.costs = 0.31 * one.risk_per_unit * one.first_quantity
+        for tick in (1, 2):
+            # The feed has stopped: the second tick sees the first one's bars.
+            permit(session, now + timedelta(minutes=tick))
+            run(session, now + timedelta(minutes=tick), panel=panel)
+            assert {one.exit_rule for one in held} == {""}
+            assert {one.label for one in held} == {"SAFE"}
+        under(session, now + timedelta(minutes=3))
         assert {one.exit_rule for one in held} == {"PIL_EXIT"}
 
 

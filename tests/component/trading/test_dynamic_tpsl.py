@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 
 import numpy as np
@@ -21,6 +22,7 @@ from homeostat.trading.dynamic_tpsl import (
     volatility_scaled_arrays,
 )
 from homeostat.trading.market import port
+from homeostat.trading.market.panel import Panel
 from tests.market_moment import MOMENT
 
 COUNT = 100_000
@@ -102,6 +104,93 @@ def test_an_impossible_input_is_refused(
 def test_a_nan_confidence_is_refused() -> None:
     with pytest.raises(BarrierInputError):
         tpsl(float("nan"), policy="tiered")
+
+
+def walk(steps: list[float], *, reach: float = 0.0) -> Panel:
+    """Return one symbol's bars with these log returns, each reaching that far beyond its ends."""
+    close = 100 * np.exp(np.cumsum([0.0, *steps]))[None, :]
+    opened = np.concatenate([close[:, :1], close[:, :-1]], axis=1)
+    high, low = np.maximum(opened, close) + reach, np.minimum(opened, close) - reach
+    times = 60 * np.arange(close.shape[1], dtype=np.int64)
+    return Panel(("A",), times, opened, high, low, close, np.ones_like(close))
+
+
+def expected(panel: Panel, **more: int) -> float:
+    return float(dynamic_tpsl.expected_volatility(panel, **more)[0])
+
+
+def test_volatility_is_the_ewma_of_120_returns_over_the_horizon() -> None:
+    draw = np.random.default_rng(9).normal(0, 0.001, 200)
+    weights = [0.94**age for age in range(120)]
+    recent = draw[::-1][:120]
+    variance = sum(w * r * r for w, r in zip(weights, recent, strict=True)) / sum(weights)
+    panel = walk(draw.tolist())
+    assert expected(panel) == pytest.approx(math.sqrt(variance * 60))
+    assert expected(panel, horizon=15) == pytest.approx(math.sqrt(variance * 15))
+
+
+def test_volatility_is_the_mean_true_range_of_14_bars_where_that_is_wider() -> None:
+    draw = np.random.default_rng(9).normal(0, 0.001, 200)
+    panel = walk(draw.tolist(), reach=5.0)
+    # Outside of the fourteen nothing is that wide, and the true range begins at the close before.
+    panel.high[0, :-14], panel.low[0, :-14] = panel.close[0, :-14], panel.close[0, :-14]
+    panel.high[0, -14], panel.low[0, -14] = 120.0, 119.0
+    before, high, low = panel.close[0, -15:-1], panel.high[0, -14:], panel.low[0, -14:]
+    ranges = np.maximum(high, before) - np.minimum(low, before)
+    assert ranges[0] == pytest.approx(120.0 - before[0])
+    assert expected(panel) == pytest.approx(ranges.sum() / 14 / panel.close[0, -1])
+
+
+def test_a_bar_that_is_missing_in_what_is_read_leaves_no_volatility() -> None:
+    draw = np.random.default_rng(9).normal(0, 0.001, 200)
+    for back, known in ((121, False), (122, True)):
+        panel = walk(draw.tolist())
+        panel.close[0, -back] = np.nan
+        assert np.isfinite(expected(panel)) == known
+
+
+@pytest.mark.parametrize(
+    ("confidence", "row"),
+    [
+        (0.81, (1.5, 1.2, 1.2, 0.40)),
+        (0.80, (1.2, 1.15, 1.0, 0.50)),
+        (0.60, (1.2, 1.15, 1.0, 0.50)),
+        (0.59, (1.0, 1.1, 0.9, 0.65)),
+        (0.41, (1.0, 1.1, 0.9, 0.65)),
+        (0.40, (0.75, 1.05, 0.75, 0.80)),
+    ],
+)
+def test_each_tier_multiplies_the_bases_as_the_table_says(
+    confidence: float, row: tuple[float, ...]
+) -> None:
+    """With a score of 0.3 the reach is 1.01, and no clamp but the lowest target's is met."""
+    found = tiered(confidence, score=-0.3)
+    take, stop, trail, partial = row
+    assert found.take_profit == pytest.approx(max(0.04 * take * 1.01, 0.03))
+    assert found.stop_loss == pytest.approx(0.06 * stop)
+    assert found.trail == pytest.approx(0.02 * trail)
+    assert found.partial == partial
+
+
+@pytest.mark.parametrize("confidence", [0.0, 0.3, 0.6, 0.9, 1.0])
+def test_a_stop_follows_volatility_and_gives_a_sure_signal_less(confidence: float) -> None:
+    found = volatility_scaled(confidence, 0.02)
+    assert found.stop_loss == pytest.approx(1.5 * 0.02 * (1.3 - 0.6 * confidence))
+    reach = (1 + 2 * confidence) * 0.02
+    assert found.take_profit == pytest.approx(max(reach, 1.5 * found.stop_loss + 0.001))
+    assert found.partial == tiered(confidence).partial
+
+
+@pytest.mark.parametrize(("volatility", "said"), [(0.0, True), (9.99, True), (10.0, False)])
+def test_a_volatility_in_percent_is_refused(
+    volatility: float,
+    said: bool,  # noqa: FBT001  # a column of the table above
+) -> None:
+    if said:
+        assert tpsl(0.5, policy="volatility", volatility=volatility)
+        return
+    with pytest.raises(BarrierInputError):
+        tpsl(0.5, policy="volatility", volatility=volatility)
 
 
 def test_222_symbols_are_done_in_one_call_and_follow_their_volatility() -> None:

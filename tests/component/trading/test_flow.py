@@ -24,6 +24,7 @@ from homeostat.store.trading import (
     Reservation,
     SafetyPolicy,
     UniverseSnapshot,
+    client_order_id,
 )
 from homeostat.trading import flow
 from homeostat.trading.market import port
@@ -127,6 +128,64 @@ def test_a_permitted_cycle_journals_all_symbols_and_opens_with_resting_stops() -
         assert len(positions) == summary.opened == len(stops)
         assert {one.trigger for one in stops} == {one.stop for one in positions}
         assert all(one.state == "RESTING" and one.reduce_only for one in stops)
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_position_begins_with_the_barriers_that_were_decided_on_its_side() -> None:
+    with transaction() as session:
+        for one in opened(session, MOMENT):
+            cycle_id = one.decision_id.split(".")[0]
+            decided = session.get_one(Decision, (cycle_id, one.symbol))
+            assert one.risk_per_unit == pytest.approx(one.entry * decided.stop_loss)
+            assert one.side * (one.entry - one.stop) == pytest.approx(one.risk_per_unit)
+            reach = one.side * (one.take_profit - one.entry)
+            assert reach == pytest.approx(one.entry * decided.take_profit)
+            assert (one.trail, one.partial) == (decided.trail, decided.partial)
+            assert trading.order_of(session, client_order_id(one.decision_id, "TAKE_PROFIT"))
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(
+    ("equity", "of_held", "of_others"),
+    [
+        (10_000.0, "POSITION_ALREADY_OPEN", "MAX_POSITIONS_REACHED"),
+        (1.0, "CRITICAL_VIOLATIONS", "CRITICAL_VIOLATIONS"),
+    ],
+)
+def test_a_full_book_denies_what_it_holds_by_that_name_and_a_broken_one_all_alike(
+    equity: float, of_held: str, of_others: str
+) -> None:
+    later = MOMENT + timedelta(minutes=1)
+    with transaction() as session:
+        held = opened(session, MOMENT)
+        for one in held:
+            one.stop = one.entry * (1 - one.side * 0.5)
+            one.take_profit = one.entry * (1 + one.side * 0.5)
+        trading.book_of(session, trading.PAPER).equity = equity
+        permit(session, later, max_positions=len(held))
+        cycle_id = run(session, later).cycle_id
+        asked = select(Decision).where(Decision.cycle_id == cycle_id, Decision.size > 0)
+        decided = {one.symbol: one.rule for one in session.scalars(asked)}
+        symbols = {one.symbol for one in held}
+        assert {decided[one] for one in symbols & decided.keys()} == {of_held}
+        assert {decided[one] for one in decided.keys() - symbols} == {of_others}
+
+
+def sizes_at(scale: float) -> dict[str, float]:
+    with transaction() as session:
+        permit(session, MOMENT, scale_position_sizes=scale)
+        run(session, MOMENT)
+        asked = session.scalars(select(Decision).where(Decision.size > 0)).all()
+        found = {one.symbol: one.size for one in asked}
+        session.rollback()
+        return found
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_the_directives_scale_is_in_the_size_of_every_entry() -> None:
+    usual, careful = sizes_at(1.0), sizes_at(0.6)
+    assert careful.keys() == usual.keys() != set()
+    assert careful == pytest.approx({symbol: 0.6 * size for symbol, size in usual.items()})
 
 
 @pytest.mark.usefixtures("store")

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import update
+from scipy import stats
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from homeostat import registry
@@ -20,6 +21,7 @@ from homeostat.testing import check_contract
 from homeostat.trading.model_supervisor import Outcome
 from homeostat.trading.model_supervisor.rules import blocked_side, health_of, rank_of
 from homeostat.trading.models import validation
+from homeostat.trading.models.agent import ENSEMBLE
 from homeostat.trading.models.artifacts import ArtifactError
 from homeostat.trading.models.drift import PSI_SHIFT, adwin, counts, page_hinkley, psi
 from homeostat.trading.models.promotion import (
@@ -48,6 +50,8 @@ GOOD = {
         (0, 20, -1),
         (70, 30, 0),
         (71, 29, 1),
+        (140, 60, 0),
+        (141, 60, 1),
         (14, 6, 0),
         (15, 5, 1),
         # Above the share, and once within what chance does.
@@ -205,6 +209,15 @@ def test_a_challenger_needs_all_its_evidence(
     assert refusal({**GOOD, **more}, champion, SHADOW - timedelta(seconds=1)) != ""
 
 
+def test_a_shadow_takes_four_hours_and_eight_labels() -> None:
+    """Both are ours: the specification asks for a shadow period and names none."""
+    assert (timedelta(hours=4), 8) == (SHADOW, SHADOW_LABELS)
+    watched = {**GOOD, "shadow_labels": 8}
+    assert refusal(watched, None, timedelta(hours=4)) == ""
+    assert "shadow" in refusal(watched, None, timedelta(hours=4, seconds=-1))
+    assert "shadow" in refusal({**watched, "shadow_labels": 7}, None, timedelta(hours=4))
+
+
 @pytest.mark.parametrize(("brier", "why"), [(0.25, ""), (0.251, "one half")])
 def test_better_than_a_poor_champion_is_not_enough(brier: float, why: str) -> None:
     found = refusal({**GOOD, "brier": brier}, {**GOOD, "brier": 0.3}, SHADOW)
@@ -225,6 +238,11 @@ def test_a_rollback_restores_the_older_artefact_byte_for_byte() -> None:
         assert component.model(session) == EwmaModel(8, 40, 0.2)
         assert component.rollback(session, "ewma").content == contents[0]
         assert component.model(session) == EwmaModel(4, 24, 0.1)
+        kept = session.scalars(select(ModelArtifact)).all()
+        assert [(one.content, one.state) for one in sorted(kept, key=lambda one: one.id)] == [
+            (contents[0], "CHAMPION"),
+            (contents[1], "RETIRED"),
+        ]
         with pytest.raises(ArtifactError, match="no older"):
             component.rollback(session, "ewma")
 
@@ -259,6 +277,41 @@ def test_luck_is_deflated_away_and_skill_is_not() -> None:
     assert lucky < 0.95
     skilled = draw.normal(0.8, 1, 100)
     assert validation.deflated_sharpe(skilled, 50, float(np.var(ratios))) > 0.95
+
+
+@pytest.mark.parametrize(("tries", "spread"), [(1, 0.0), (50, 0.01)])
+def test_the_deflated_sharpe_ratio_is_the_papers_formula(tries: int, spread: float) -> None:
+    """Bailey and López de Prado (2014), reckoned by scipy on returns with skew and fat tails."""
+    returns = np.random.default_rng(7).gamma(1.5, 1.0, 60) - 1.2
+    count, ratio = len(returns), returns.mean() / returns.std(ddof=1)
+    lucky = 0.0
+    if tries > 1:
+        highs = stats.norm.ppf(1 - 1 / tries), stats.norm.ppf(1 - 1 / (tries * np.e))
+        lucky = np.sqrt(spread) * ((1 - np.euler_gamma) * highs[0] + np.euler_gamma * highs[1])
+    tails = stats.kurtosis(returns, fisher=False)
+    width = 1 - stats.skew(returns) * ratio + (tails - 1) / 4 * ratio**2
+    expected = stats.norm.cdf((ratio - lucky) * np.sqrt(count - 1) / np.sqrt(width))
+    assert 0.05 < expected < 0.999
+    assert validation.deflated_sharpe(returns, tries, spread) == pytest.approx(expected)
+
+
+def test_fewer_than_ten_returns_prove_nothing() -> None:
+    returns = np.array([1.0, 2.0] * 5)
+    assert validation.deflated_sharpe(returns, 1, 0.0) > 0.9
+    assert validation.deflated_sharpe(returns[:9], 1, 0.0) == 0.0
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize("own", ["CRITICAL", "DEGRADED"])
+def test_the_worse_of_a_models_own_health_and_the_ensembles_counts(own: str) -> None:
+    component: Any = registry.find("trading.retraining_orchestrator")
+    other = "DEGRADED" if own == "CRITICAL" else "CRITICAL"
+    with transaction() as session:
+        promoted(session, EwmaModel(4, 24, 0.1).content())
+        for name, health in (("ewma", own), (ENSEMBLE, other)):
+            session.add(trading.ModelRecord(model=name, health=health, drift={}, abstained={}))
+        session.flush()
+        assert component.standing(session, "ewma").health == "CRITICAL"
 
 
 @pytest.mark.usefixtures("store")

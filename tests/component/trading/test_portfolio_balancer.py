@@ -14,19 +14,25 @@ from sqlalchemy import func, select
 
 from homeostat import registry
 from homeostat.clock import utcnow
+from homeostat.settings import settings
 from homeostat.store import trading
 from homeostat.store.database import transaction
 from homeostat.store.trading import PAPER, Directive, Reservation
 from homeostat.testing import check_contract
-from homeostat.trading import portfolio_balancer
+from homeostat.trading import ai_hfos, portfolio_balancer
+from homeostat.trading.ai_hfos import RiskMode
+from homeostat.trading.market import port
 from homeostat.trading.portfolio_balancer import (
     Candidate,
+    Held,
     Limits,
     Moves,
     risk_parity,
     shrunk_covariance,
     sizes,
 )
+from homeostat.trading.portfolio_balancer.limits import shut
+from tests.market_moment import MOMENT
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,6 +41,26 @@ def wish(number: int, **more: Any) -> Candidate:
     usual: dict[str, Any] = {"side": 1 if number % 2 else -1, "risk": 100.0, "notional": 1_000.0}
     usual |= {"symbol": f"S{number}", "cluster": number}
     return Candidate(f"cycle.S{number}", **{**usual, **more})
+
+
+def held_of(symbol: str, quantity: float) -> trading.Position:
+    return trading.Position(
+        decision_id=f"c.{symbol}",
+        book=PAPER,
+        symbol=symbol,
+        model="m",
+        side=1,
+        quantity=quantity,
+        first_quantity=quantity,
+        entry=10.0,
+        stop=9.0,
+        take_profit=12.0,
+        trail=0.1,
+        partial=0.5,
+        risk_per_unit=1.0,
+        confidence=0.7,
+        mark=10.0,
+    )
 
 
 def codes(
@@ -133,6 +159,8 @@ def test_a_book_beyond_its_limits_takes_nothing() -> None:
     with transaction() as session:
         trading.book_of(session, PAPER).equity = 9_000.0
     assert codes(wish(9, risk=1.0)) == ["CRITICAL_VIOLATIONS"]
+    # That outweighs that the symbol is held.
+    assert codes(wish(9, symbol="S1", risk=1.0)) == ["CRITICAL_VIOLATIONS"]
 
 
 @pytest.mark.usefixtures("sqlite_store")
@@ -145,6 +173,19 @@ def test_a_repeat_reserves_nothing_twice_and_a_release_makes_room() -> None:
         assert balancer.release(session, "cycle.S3")
         assert not balancer.release(session, "cycle.S3")
     assert codes(wish(9)) == [""]
+
+
+def test_the_limits_are_the_specifications_and_the_rest_is_ours() -> None:
+    specified = {
+        "positions": 8,
+        "total_risk": 0.15,
+        "trade_risk": 0.02,
+        "symbol": 0.30,
+        "cluster": 0.40,
+        "net": 0.80,
+    }
+    ours = {"gross": 2.0, "leverage": 20.0, "variance": pytest.approx(0.25 * 0.01**2)}
+    assert vars(Limits()) == specified | ours
 
 
 def test_priority_is_the_specifications_sum() -> None:
@@ -183,6 +224,84 @@ def test_a_size_never_exceeds_risk_and_concentration(stop: float, scale: float) 
     assert risk == pytest.approx(notional * stop)
 
 
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize("leverage", [20.0, 5.0])
+def test_the_margin_that_is_set_aside_is_the_notional_by_the_leverage(leverage: float) -> None:
+    assert codes(wish(1, notional=1_000.0), limits=Limits(leverage=leverage)) == [""]
+    with transaction() as session:
+        held = session.get_one(Reservation, "cycle.S1")
+        assert held.margin == pytest.approx(1_000.0 / leverage)
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(("times", "named"), [(1.51, ["BTCUSDT"]), (1.49, [])])
+def test_a_weight_is_worth_a_word_from_one_and_a_half_of_its_balanced_one(
+    times: float, named: list[str]
+) -> None:
+    component: Any = registry.find("trading.portfolio_balancer")
+    symbols = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+    panel = port.market(settings()).panel(MOMENT, 240)
+    rows = [panel.symbols.index(symbol) for symbol in symbols]
+    fair = risk_parity(shrunk_covariance(panel.log_returns()[rows]))
+    rest = (1 - times * fair[0]) / (1 - fair[0])
+    shares = [times * fair[0], rest * fair[1], rest * fair[2]]
+    with transaction() as session:
+        for symbol, share in zip(symbols, shares, strict=True):
+            session.add(held_of(symbol, 10.0 * share))
+        session.flush()
+        assert component.run(session, MOMENT).observed["overweight"] == named
+
+
+MODES = {
+    RiskMode.CRITICAL: 0.3,
+    RiskMode.SAFE: 0.6,
+    RiskMode.NORMAL: 1.0,
+    RiskMode.AGGRESSIVE: 1.3,
+}
+
+
+def sized(mode: RiskMode, stop: float) -> float:
+    """Return the notional of a trade under the directive of a mode."""
+    given = ai_hfos.MODES[mode]
+    directive = Directive(
+        max_positions=given.max_positions,
+        max_concentration=given.max_concentration,
+        max_leverage=given.max_leverage,
+    )
+    limits = Limits().under(directive)
+    return float(sizes(10_000.0, np.array([stop]), given.scale, limits)[1][0])
+
+
+@pytest.mark.parametrize("stop", [0.003, 0.0147, 0.069, 0.15])
+@pytest.mark.parametrize(("mode", "share"), MODES.items())
+def test_each_mode_scales_a_size_as_its_table_says(
+    mode: RiskMode, share: float, stop: float
+) -> None:
+    """Narrow stops are the usual ones, and their size is capped: the cap is scaled as well."""
+    assert sized(mode, stop) == pytest.approx(share * sized(RiskMode.NORMAL, stop))
+
+
+def test_a_first_entry_leaves_room_for_two_adds_of_half_its_size() -> None:
+    first = sized(RiskMode.NORMAL, 0.003)
+    assert first == pytest.approx(0.499 * 3_000.0)
+    assert sized(RiskMode.NORMAL, 0.1) == pytest.approx(0.01 * 10_000.0 / 0.1)
+    assert 2 * sized(RiskMode.SAFE, 0.003) <= 0.2 * 10_000.0
+
+
+def test_a_size_is_cut_at_the_limits_in_force() -> None:
+    tight = Limits(symbol=0.05)
+    assert float(sizes(10_000.0, np.array([0.003]), 1.0, tight)[1][0]) == pytest.approx(500.0)
+    narrow = Limits(cluster=0.04)
+    assert float(sizes(10_000.0, np.array([0.003]), 1.0, narrow)[1][0]) == pytest.approx(400.0)
+    careful = Limits(trade_risk=0.005)
+    assert float(sizes(10_000.0, np.array([0.1]), 1.0, careful)[0][0]) == pytest.approx(50.0)
+
+
+@pytest.mark.parametrize(("equity", "code"), [(0.01, ""), (0.0, "CRITICAL_VIOLATIONS")])
+def test_a_book_without_equity_takes_nothing(equity: float, code: str) -> None:
+    assert shut(Held(equity, []), Limits()) == code
+
+
 def test_clusters_follow_the_correlation() -> None:
     draw = np.random.default_rng(2).standard_normal((3, 400))
     returns = np.stack([draw[0], draw[0] + 0.2 * draw[1], draw[2]])
@@ -196,6 +315,14 @@ def test_risk_parity_gives_the_wild_less_and_sums_to_one() -> None:
     assert weights.sum() == pytest.approx(1.0)
     assert weights[3] < weights[:3].min() / 4
     assert (weights > 0).all()
+
+
+@pytest.mark.parametrize("variances", [[1.0, 4.0], [1.0, 4.0, 9.0, 9.0], [2.0, 1.0, 5.0]])
+def test_of_what_moves_apart_each_is_held_by_the_inverse_of_its_variance(
+    variances: list[float],
+) -> None:
+    inverse = 1 / np.array(variances)
+    assert risk_parity(np.diag(variances)) == pytest.approx(inverse / inverse.sum())
 
 
 def test_shrinking_keeps_variances_and_makes_noise_smaller() -> None:
@@ -300,25 +427,7 @@ def test_held_weights_are_compared_with_risk_parity() -> None:
     with transaction() as session:
         for n, quantity in enumerate((1.0, 1.0, 50.0)):
             symbol = ("BTCUSDT", "ETHUSDT", "SOLUSDT")[n]
-            session.add(
-                trading.Position(
-                    decision_id=f"c.{symbol}",
-                    book=PAPER,
-                    symbol=symbol,
-                    model="m",
-                    side=1,
-                    quantity=quantity,
-                    first_quantity=quantity,
-                    entry=10.0,
-                    stop=9.0,
-                    take_profit=12.0,
-                    trail=0.1,
-                    partial=0.5,
-                    risk_per_unit=1.0,
-                    confidence=0.7,
-                    mark=10.0,
-                )
-            )
+            session.add(held_of(symbol, quantity))
         session.flush()
         seen = component.run(session, utcnow()).observed
     assert seen["overweight"] == ["SOLUSDT"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from homeostat.trading import position_intelligence as pil
 from homeostat.trading import profit_amplification as pal
 from homeostat.trading.position_intelligence import Advice, Label, Sight, advice_for, label_of
 from homeostat.trading.profit_amplification import Move, Volatility, propose, score_of
+from tests.market_moment import MOMENT
 
 
 def sight(r: float, **more: Any) -> Sight:
@@ -49,6 +51,7 @@ def test_each_label_begins_where_the_specification_says(seen: Sight, label: Labe
         (Label.LOSER, sight(-0.6), Advice.REDUCE),
         (Label.WINNER, sight(1.6, peak_r=2.0), Advice.SCALE_IN),
         (Label.WINNER, sight(1.59, peak_r=2.0), Advice.TIGHTEN_SL),
+        (Label.WINNER, sight(2.99), Advice.SCALE_IN),
         (Label.WINNER, sight(3.0), Advice.EXTEND_HOLD),
         (Label.SAFE, sight(0.3), Advice.HOLD),
         (Label.SAFE, sight(0.49, peak_r=1.0), Advice.TIGHTEN_SL),
@@ -96,6 +99,61 @@ def test_a_short_position_is_seen_the_other_way_round() -> None:
     found = component.sight(short, 97.0, trend=-0.5)
     assert (found.r, found.trend_up) == (1.5, True)
     assert found.costs == pytest.approx(1.0 / 20.0)
+
+
+def test_slippage_counts_beside_fees_and_funding() -> None:
+    """The risk of the first entry is 20: costs of 1 and a slippage of 5 are 30 % of it."""
+    component: Any = registry.find("trading.position_intelligence")
+    for slippage, label in ((5.0, Label.SAFE), (5.1, Label.TOXIC)):
+        seen = component.sight(position(), 100.0, 0.0, 1.0, slippage)
+        assert seen.costs == pytest.approx((1.0 + slippage) / 20.0)
+        assert label_of(seen) is label
+
+
+def test_costs_are_shares_of_the_first_risk_whatever_is_left_of_the_position() -> None:
+    component: Any = registry.find("trading.position_intelligence")
+    assert component.sight(position(quantity=5.0), 100.0, 0.0).costs == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(("trend", "up"), [(0.01, True), (0.0, False), (-0.01, False)])
+def test_a_trend_that_stands_still_is_no_winners(
+    trend: float,
+    up: bool,  # noqa: FBT001  # a column of the table above
+) -> None:
+    component: Any = registry.find("trading.position_intelligence")
+    assert component.sight(position(), 103.0, trend).trend_up is up
+
+
+def test_a_sights_peak_is_the_highest_of_all_bars_this_one_included() -> None:
+    component: Any = registry.find("trading.position_intelligence")
+    assert component.sight(position(peak_r=1.0), 103.0, 0.0).peak_r == 1.5
+    assert component.sight(position(peak_r=2.0), 103.0, 0.0).peak_r == 2.0
+
+
+def test_a_position_is_added_to_only_where_its_stop_stays_behind_the_price() -> None:
+    """The price is at the entry: what is added has to stop above it to keep the first risk."""
+    near = position(entry=100.0, stop=99.9, risk_per_unit=2.0, peak_r=1.0)
+    assert propose(near, 99.9, pal_sight(), "NORMAL").move is not Move.ADD
+    assert propose(near, 100.0, pal_sight(), "NORMAL").move is Move.ADD
+
+
+def test_what_is_taken_partly_is_its_share_of_what_is_left() -> None:
+    seen = pal_sight(r=3.0, volatility=Volatility.HIGH)
+    left = position(quantity=8.0, first_quantity=10.0, partial=0.4, peak_r=3.0)
+    assert propose(left, 106.0, seen, "NORMAL").quantity == pytest.approx(3.2)
+
+
+def test_an_add_is_half_of_the_first_entry_whatever_was_added_or_taken() -> None:
+    for quantity in (5.0, 10.0, 15.0):
+        found = propose(position(quantity=quantity, adds=1), 104.0, pal_sight(r=2.0), "NORMAL")
+        assert (found.move, found.quantity) == (Move.ADD, 5.0)
+
+
+def test_after_an_add_the_stop_keeps_the_first_entrys_risk_and_not_todays() -> None:
+    one = position(quantity=15.0, entry=101.0, stop=98.0)
+    stop = pal.stop_after_add(one, 5.0, 105.0)
+    average = (15 * 101.0 + 5 * 105.0) / 20
+    assert 20 * (average - stop) == pytest.approx(10.0 * 2.0)
 
 
 def pal_sight(**more: Any) -> pal.Sight:
@@ -154,6 +212,27 @@ def test_two_adds_never_risk_more_than_the_first_entry(side: int) -> None:
         assert side * (found.stop - one.stop) >= 0
         one.stop = found.stop
         assert whole * side * (one.entry - one.stop) <= first_risk + 1e-9
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(("age_s", "stale"), [(150, 0), (151, 1)])
+def test_the_cycle_counts_labels_and_what_no_bar_has_marked_of_late(age_s: int, stale: int) -> None:
+    component: Any = registry.find("trading.position_intelligence")
+    amplifier: Any = registry.find("trading.profit_amplification")
+    with transaction() as session:
+        for number, (label, adds) in enumerate((("WINNER", 2), ("WINNER", 1), ("TOXIC", 0))):
+            one = position(label=label, adds=adds)
+            one.decision_id, one.symbol = f"d{number}", f"S{number}"
+            one.book, one.model, one.take_profit, one.trail = "paper", "m", 120.0, 0.1
+            one.confidence, one.mark, one.realised = 0.7, 100.0, 0.0
+            one.marked_at = MOMENT - timedelta(seconds=0 if number else age_s)
+            session.add(one)
+        session.flush()
+        seen = component.run(session, MOMENT).observed
+        assert (seen["labels"], seen["positions"]) == ({"WINNER": 2, "TOXIC": 1}, 3)
+        assert seen["not_marked_of_late"] == stale
+        found = amplifier.run(session, MOMENT).observed
+        assert (found["winners"], found["open_to_adds"]) == (["S0", "S1"], 1)
 
 
 @pytest.mark.usefixtures("sqlite_store")

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from homeostat import registry
 from homeostat.cli import run as command_line
 from homeostat.settings import settings
 from homeostat.store import controls
@@ -102,7 +103,8 @@ def pause(session: Session) -> None:
 
 
 def one_sided(session: Session) -> None:
-    session.add(ModelRecord(model="ewma", blocked_side=1, health="UNKNOWN", drift={}, abstained={}))
+    supervisor: Any = registry.find("trading.model_supervisor")
+    supervisor.judge(session, supervisor.observe(session, "ewma", 1_000, 10, {}))
 
 
 @pytest.mark.parametrize(
@@ -142,8 +144,9 @@ def candle(monkeypatch: pytest.MonkeyPatch, symbol: str, factor: float, back: in
 
     def panel(self: port.Market, at: datetime, bars: int = port.LOOKBACK) -> Any:
         found = real(self, at, bars)
-        found.close[found.symbols.index(symbol), -back] *= factor
-        return found
+        close = found.close.copy()
+        close[found.symbols.index(symbol), -back] *= factor
+        return dataclasses.replace(found, close=close)
 
     monkeypatch.setattr(port.Market, "panel", panel)
 

@@ -22,7 +22,7 @@ from homeostat.trading import health
 from homeostat.trading.health import Level, Reading
 from homeostat.trading.market import port
 from homeostat.trading.market.injectors import FaultKind, MarketFault
-from homeostat.trading.self_healing import TARGETS, Policy, overall, policy_for
+from homeostat.trading.self_healing import PLAYBOOKS, TARGETS, Policy, overall, policy_for
 
 NAMES = [
     "data_feed",
@@ -98,7 +98,13 @@ def test_the_feeds_age_sets_its_level(state_dir: Path, age_s: float, level: Leve
 
 @pytest.mark.usefixtures("sqlite_store")
 @pytest.mark.parametrize(
-    ("still", "level"), [(40, Level.HEALTHY), (50, Level.DEGRADED), (120, Level.CRITICAL)]
+    ("still", "level"),
+    [
+        (44, Level.HEALTHY),
+        (45, Level.DEGRADED),
+        (111, Level.DEGRADED),
+        (112, Level.CRITICAL),
+    ],
 )
 def test_symbols_that_stand_still_are_noticed(still: int, level: Level) -> None:
     market = port.market(settings())
@@ -187,6 +193,69 @@ def test_a_corrupt_artefact_and_a_ban_are_critical() -> None:
         assert read(session, "exchange_connection").level is Level.CRITICAL
 
 
+@pytest.mark.parametrize(
+    ("name", "playbook"),
+    [
+        ("data_feed", "reload-configuration"),
+        ("exchange_connection", "pause-trading"),
+        ("ai_model", "disable-model"),
+        ("event_executor", "safe-profile"),
+        ("orchestrator", "restart-component"),
+        ("portfolio_balancer", "restart-component"),
+        ("model_supervisor", "restart-component"),
+        ("retraining_orchestrator", "restart-component"),
+        ("position_monitor", "restart-component"),
+        ("risk_guard", "restart-component"),
+        ("database", "safe-profile"),
+        ("universe_os", "reload-configuration"),
+        ("logging", "safe-profile"),
+    ],
+)
+def test_each_target_has_its_playbook(name: str, playbook: str) -> None:
+    assert PLAYBOOKS[TARGETS[name].action] == playbook
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_corrupt_artefact_has_its_own_model_switched_off() -> None:
+    component: Any = registry.find("trading.self_healing")
+    with transaction() as session:
+        artifact = trading.ModelArtifact(
+            name="lightgbm", sha256="0" * 64, content=b"x", state="CHAMPION"
+        )
+        session.add(artifact)
+        session.flush()
+        session.add(trading.ModelAlias(name="lightgbm", artifact_id=artifact.id))
+        session.flush()
+        component.run(session, utcnow())
+        asked = session.scalars(select(RemedyRun)).all()
+        assert [(one.playbook, one.target) for one in asked] == [("disable-model", "lightgbm")]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_target_whose_reading_breaks_is_unknown_and_closes_entries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The disk is asked for its room, and does not answer."""
+    component: Any = registry.find("trading.self_healing")
+
+    def broken(_path: object) -> None:
+        raise OSError("the disk does not answer")
+
+    monkeypatch.setattr(shutil, "disk_usage", broken)
+    with transaction() as session:
+        found = component.readings(session)["logging"]
+    assert (found.level, found.reason) == (Level.UNKNOWN, "OSError: the disk does not answer")
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_lease_with_a_failed_cycle_behind_a_passed_probe_is_degraded() -> None:
+    with transaction() as session:
+        set_lease(session, "trading.portfolio_balancer", failures=1)
+        checks.lease_of(session, "trading.portfolio_balancer").probe_passed = True
+        session.flush()
+        assert read(session, "portfolio_balancer").level is Level.DEGRADED
+
+
 @pytest.mark.usefixtures("sqlite_store")
 def test_an_action_is_asked_of_the_kernel_once() -> None:
     component: Any = registry.find("trading.self_healing")
@@ -219,6 +288,75 @@ def test_the_same_action_is_asked_for_again_after_five_minutes(
         session.flush()
         again = component.run(session, utcnow()).observed["actions"]
     assert [one["action"] for one in again] == asked
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_what_is_asked_again_stands_in_a_policy_of_its_own() -> None:
+    component: Any = registry.find("trading.self_healing")
+    with transaction() as session:
+        set_lease(session, "trading.portfolio_balancer", failures=3)
+        component.run(session, utcnow())
+        first = trading.latest_policy(session)
+        assert first
+        for one in session.scalars(select(RemedyRun)):
+            one.started_at = utcnow() - timedelta(seconds=301)
+        session.flush()
+        component.run(session, utcnow())
+        again = trading.latest_policy(session)
+        assert again
+        assert again.id != first.id
+        assert [one["target"] for one in again.actions] == ["portfolio_balancer"]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(
+    ("state", "ago", "counted"),
+    [
+        ("verified", timedelta(hours=23, minutes=59), 1),
+        ("verified", timedelta(days=1, seconds=1), 0),
+        ("failed", timedelta(0), 0),
+    ],
+)
+def test_an_action_counts_for_a_day_and_when_it_is_verified(
+    state: str, ago: timedelta, counted: int
+) -> None:
+    component: Any = registry.find("trading.self_healing")
+    with transaction() as session:
+        session.add(
+            RemedyRun(
+                playbook="restart-component",
+                component="trading.universe_os",
+                cause="trading.self_healing:universe_os",
+                state=state,
+                started_at=utcnow() - ago,
+            )
+        )
+        session.flush()
+        assert component.run(session, utcnow()).observed["verified_actions"] == counted
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_the_canarys_cycle_is_no_sign_of_life_of_the_flow() -> None:
+    with transaction() as session:
+        cycle = trading.DecisionCycle(due_at=utcnow(), book="canary", inputs={}, counts={})
+        session.add(cycle)
+        session.flush()
+        assert read(session, "event_executor").level is Level.UNKNOWN
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_only_what_is_still_held_is_at_risk() -> None:
+    with transaction() as session:
+        set_lease(session, "kernels.governance")
+        for state, level in (("RELEASED", Level.HEALTHY), ("HELD", Level.CRITICAL)):
+            session.add(
+                trading.Reservation(
+                    decision_id=state, book="paper", symbol="A", side=1, cluster=0,
+                    risk=1_700.0, margin=1.0, notional=1.0, state=state,
+                )
+            )  # fmt: skip
+            session.flush()
+            assert read(session, "risk_guard").level is level
 
 
 @pytest.mark.usefixtures("sqlite_store")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from homeostat import registry
 from homeostat.store.database import transaction
-from homeostat.store.trading import Directive, PolicyHead, UniverseHead
+from homeostat.store.trading import Directive, ModelRecord, PolicyHead, UniverseHead
 from homeostat.trading import signals
 from homeostat.trading.dynamic_tpsl import ROUND_TRIP_FEE, tiered, volatility_scaled
 from homeostat.trading.flow import entries
@@ -77,6 +78,37 @@ def test_the_confidence_floor_lets_its_own_value_in_and_no_less() -> None:
             batch = entries.decide(session, panel, model, rules_in_force, Parties(session))
             found[float(floor)] = batch.rules[row]
     assert list(found.values()) == ["", "CONFIDENCE_FLOOR"]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_model_that_says_one_half_sees_no_side_whatever_the_floor() -> None:
+    panel = generator.panel(3, symbols=12, bars=240)
+    at = port.moment_of(int(panel.times[-1]) + BAR_S)
+    until = at + timedelta(minutes=1)
+    order = ground(policy=until, directive=until).directive
+    assert order
+    order.min_confidence = 0.5
+    universe = UniverseHead("u", until, "ENFORCED", frozenset(panel.symbols))
+    found = Ground(at, frozenset(), PolicyHead("p", until, "ALLOW_ALL"), order, universe)
+    with transaction() as session:
+        batch = entries.decide(session, panel, EwmaModel(slope=0.0), found, Parties(session))
+    assert set(batch.rules) == {entries.NO_SIGNAL}
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_the_supervisor_counts_the_sides_of_those_that_are_sure_enough() -> None:
+    panel, model = generator.panel(3, symbols=40, bars=240), EwmaModel()
+    at = port.moment_of(int(panel.times[-1]) + BAR_S)
+    told = signals.signals(panel, at, model)
+    sure = told.confidence >= 0.65
+    sides = [int((sure & (told.side == side)).sum()) for side in (1, -1)]
+    everybody = [int((told.side == side).sum()) for side in (1, -1)]
+    assert all(0 < some < most for some, most in zip(sides, everybody, strict=True))
+    found = replace(ground(), at=at)
+    with transaction() as session:
+        entries.decide(session, panel, model, found, Parties(session))
+        record = session.get_one(ModelRecord, model.name)
+        assert [record.longs, record.shorts] == sides
 
 
 def pair(correlation: float) -> Panel:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy.orm import Session
 
 from homeostat import registry
 from homeostat.clock import utcnow
 from homeostat.settings import settings
 from homeostat.store import checks
 from homeostat.store.database import transaction
-from homeostat.store.trading import PAPER, ModelOutcome, Reservation
+from homeostat.store.trading import CANARY, PAPER, ModelOutcome, Reservation
 from homeostat.trading import health
+from homeostat.trading.flow import hooks
 from homeostat.trading.health import Level
 from homeostat.trading.portfolio_balancer import Moves
 from homeostat.trading.profit_amplification import Move, Volatility, propose
@@ -31,21 +34,62 @@ def test_aggressive_needs_twenty_outcomes_of_a_day_that_gained(
 ) -> None:
     coordinator: Any = registry.find("trading.ai_hfos")
     with transaction() as session:
-        for number in range(outcomes):
-            session.add(
-                ModelOutcome(
-                    decision_id=f"d{number}",
-                    model="ewma",
-                    symbol="A",
-                    side=1,
-                    confidence=0.7,
-                    won=r > 0,
-                    r=r,
-                    at=utcnow(),
-                )
-            )
-        session.flush()
+        outcomes_of(session, "ewma", outcomes, r=r)
         assert coordinator.facts(session).winning is winning
+
+
+def outcomes_of(
+    session: Session, model: str, count: int, *, ago: timedelta = timedelta(0), r: float = 1.0
+) -> None:
+    for number in range(count):
+        session.add(
+            ModelOutcome(
+                decision_id=f"{model}{number}",
+                model=model,
+                symbol="A",
+                side=1,
+                confidence=0.7,
+                won=r > 0,
+                r=r,
+                at=utcnow() - ago,
+            )
+        )
+    session.flush()
+
+
+@pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize(
+    ("model", "ago", "winning"),
+    [
+        ("ewma", timedelta(hours=23, minutes=59), True),
+        ("ewma", timedelta(hours=24, seconds=1), False),
+        (CANARY, timedelta(0), False),
+    ],
+)
+def test_only_the_days_own_trades_let_more_be_dared(
+    model: str,
+    ago: timedelta,
+    winning: bool,  # noqa: FBT001  # a case of the table above
+) -> None:
+    """The canary wins by its making, every ten seconds of a stress run."""
+    coordinator: Any = registry.find("trading.ai_hfos")
+    with transaction() as session:
+        outcomes_of(session, model, 20, ago=ago)
+        assert coordinator.facts(session).winning is winning
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_the_canarys_signals_keep_no_silent_model_healthy() -> None:
+    supervisor: Any = registry.find("trading.model_supervisor")
+    with transaction() as session:
+        ground = health.Ground(settings(), session, utcnow())
+        supervisor.observe(session, hooks.MODEL, 1, 0, {})
+        assert health.ai_model(ground).level is Level.UNKNOWN
+        record = supervisor.observe(session, "ewma", 1, 0, {})
+        assert health.ai_model(ground).level is Level.HEALTHY
+        record.updated_at = ground.now - timedelta(seconds=181)
+        session.flush()
+        assert health.ai_model(ground).level is Level.DEGRADED
 
 
 @pytest.mark.parametrize(("correlation", "found"), [(0.71, [0, 0]), (0.69, [0, 1])])
@@ -69,6 +113,13 @@ def test_a_cluster_begins_at_a_correlation_of_seven_tenths(
 def test_an_add_takes_sixty_points_and_an_extension_forty_five(trend: float, move: Move) -> None:
     at = pal_sight(trend=trend, rank=50.0, volatility=Volatility.NORMAL)
     assert propose(position(), 103.0, at, "NORMAL").move is move
+
+
+@pytest.mark.parametrize(("r", "score", "move"), [(5.0, 60.0, Move.ADD), (2.5, 45.0, Move.EXTEND)])
+def test_the_very_number_of_points_is_enough(r: float, score: float, move: Move) -> None:
+    at = pal_sight(r=r, trend=0.0, rank=100.0, volatility=Volatility.LOW)
+    found = propose(position(), 100.0 + 2.0 * r, at, "NORMAL")
+    assert (found.score, found.move) == (score, move)
 
 
 @pytest.mark.usefixtures("sqlite_store")

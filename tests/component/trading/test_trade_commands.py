@@ -77,9 +77,30 @@ WRONG = [
     (("explain", "nothing.BTC"), 64, "No decision has the id"),
     (("explain", ""), 64, "No decision has the id"),
     (("explain", "a.b.c"), 64, "No decision has the id"),
+    (("explain", "\udcff.BTC"), 64, "is no UTF-8 text"),
+    (("explain", "\0.BTC"), 64, "No decision has the id"),
+    (("explain", "x" * 10_000), 64, "…"),
+    (("explain",), 2, "decision"),
     (("replay", "--from", "2026-01-02", "--to", "2026-01-01"), 64, "ends before it begins"),
     (("replay", "--from", "2026-01-01", "--to", "2026-01-01"), 64, "ends before it begins"),
     (("replay", "--from", "1900-01-01"), 66, "Nothing was decided from 1900-01-01 00:00"),
+    (("replay", "--to", "0001-01-01"), 64, "ends before it begins"),
+    (("replay", "--to", "0001-01-01T00:30:00"), 66, "from 1-01-01 00:00"),
+    (("replay", "--from", "9999-12-31"), 64, "ends before it begins"),
+    (("replay", "--to", "9999-12-31T23:59:59"), 66, "Nothing was decided"),
+    (
+        ("replay", "--from", "2026-01-01T03:00:00+02:00", "--to", "2026-01-01T00:30Z"),
+        64,
+        "ends before",
+    ),
+    (
+        ("replay", "--from", "2026-01-01T02:00:00+02:00", "--to", "2026-01-01T00:30Z"),
+        66,
+        "00:00 to",
+    ),
+    (("replay", "--from", "0001-01-01T00:00:00+14:00"), 2, "valid datetime"),
+    (("replay", "--from", "nan"), 2, "valid datetime"),
+    (("replay", "--from", ""), 2, "valid datetime"),
     (("replay", "--from", "yesterday"), 2, "valid datetime"),
     (("replay", "--from", "2026-13-45"), 2, "valid datetime"),
     (("decisions", "--limit", "0"), 2, "--limit"),
@@ -99,7 +120,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("words", "code", "said"), WRONG, ids=[" ".join(one[0]) for one in WRONG])
+@pytest.mark.parametrize(
+    ("words", "code", "said"), WRONG, ids=[" ".join(one[0])[:60] for one in WRONG]
+)
 def test_a_wrong_question_is_answered_in_a_sentence(
     words: tuple[str, ...], code: int, said: str, capsys: Capture
 ) -> None:

@@ -17,7 +17,7 @@ from homeostat.trading import signals
 from homeostat.trading.market import port
 from homeostat.trading.market.injectors import FaultKind, MarketFault
 from homeostat.trading.market.panel import Panel
-from homeostat.trading.models.features import INPUT_BARS
+from homeostat.trading.models.features import HORIZON_BARS, INPUT_BARS, NEED_BARS
 from tasks import trade
 
 SYMBOLS, BARS, UNFIT = 222, 240, 40
@@ -45,7 +45,7 @@ def blank(found: Panel, row: int, columns: slice) -> None:
 
 
 def short(found: Panel, row: int) -> None:
-    blank(found, row, slice(0, BARS - INPUT_BARS + 1))
+    blank(found, row, slice(0, BARS - NEED_BARS + 1))
 
 
 def stalled(found: Panel, row: int) -> None:
@@ -157,9 +157,10 @@ def test_minutes_out_of_order_are_nobodys_signal(spoil: Callable[[np.ndarray], N
 
 
 def test_a_panel_that_is_too_short_for_anybody_is_said_of_each() -> None:
-    found = panel(INPUT_BARS - 1)
+    assert NEED_BARS == INPUT_BARS + HORIZON_BARS == 108
+    found = panel(NEED_BARS - 1)
     assert signals.signals(found, moment(found)).digest() == {"TOO_SHORT": SYMBOLS}
-    enough = panel(INPUT_BARS)
+    enough = panel(NEED_BARS)
     assert signals.signals(enough, moment(enough)).digest() == {}
 
 
@@ -167,6 +168,41 @@ def test_a_panel_that_is_too_short_for_anybody_is_said_of_each() -> None:
 def test_bars_are_fresh_for_two_bars_and_a_half(later: float, reason: str) -> None:
     found = panel()
     assert set(signals.signals(found, moment(found, later)).abstained) == {reason}
+
+
+@pytest.mark.parametrize(
+    ("back", "reason"), [(NEED_BARS, "GAPPED"), (NEED_BARS + 1, ""), (2, "GAPPED"), (1, "STALE")]
+)
+def test_a_hole_counts_within_what_a_model_reads_and_looks_ahead(back: int, reason: str) -> None:
+    found = panel()
+    blank(found, 3, slice(BARS - back, BARS - back + 1))
+    assert signals.signals(found, moment(found)).abstained[3] == reason
+
+
+@pytest.mark.parametrize(("bars", "reason"), [(NEED_BARS, ""), (NEED_BARS - 1, "TOO_SHORT")])
+def test_a_series_that_has_begun_needs_input_and_horizon(bars: int, reason: str) -> None:
+    found = panel()
+    blank(found, 3, slice(0, BARS - bars))
+    assert signals.signals(found, moment(found)).abstained[3] == reason
+
+
+@pytest.mark.parametrize(("still", "reason"), [(INPUT_BARS, "CONSTANT"), (INPUT_BARS - 1, "")])
+def test_prices_are_constant_that_stand_still_in_all_that_a_model_reads(
+    still: int, reason: str
+) -> None:
+    found = panel()
+    for name in _PRICES:
+        getattr(found, name)[3, -still:] = 100.0
+    assert signals.signals(found, moment(found)).abstained[3] == reason
+
+
+@pytest.mark.parametrize(("without", "reason"), [(INPUT_BARS, "NO_VOLUME"), (INPUT_BARS - 1, "")])
+def test_a_symbol_is_untraded_that_had_no_volume_in_all_that_a_model_reads(
+    without: int, reason: str
+) -> None:
+    found = panel()
+    found.volume[3, -without:] = 0.0
+    assert signals.signals(found, moment(found)).abstained[3] == reason
 
 
 def test_an_input_without_any_volume_is_no_reason() -> None:
@@ -205,3 +241,28 @@ def test_a_tick_with_forty_unfit_symbols_decides_on_all_and_logs_one_line(
         rules = session.scalars(select(Decision.rule)).all()
     assert sum(rule.startswith("ABSTAIN_") for rule in rules) <= UNFIT
     assert len(rules) == SYMBOLS
+
+
+def test_whoever_names_no_need_is_held_to_input_and_horizon() -> None:
+    found = panel()
+    blank(found, 3, slice(BARS - NEED_BARS, BARS - NEED_BARS + 1))
+    assert signals.part(found, moment(found))[3] == "GAPPED"
+    assert signals.part(found, moment(found), NEED_BARS - 1)[3] == ""
+
+
+def test_a_side_is_long_where_a_rise_is_likelier_than_not() -> None:
+    found, model = panel(), signals.EwmaModel()
+    rise, told = model.rise(found), signals.signals(found, moment(found), model)
+    assert set(told.side[rise > 0.5]) == {1}
+    assert set(told.side[rise < 0.5]) == {-1}
+    assert (told.confidence == np.maximum(rise, 1 - rise)).all()
+    climbing = panel()
+    for name in _PRICES:
+        getattr(climbing, name)[0] = 100 * np.exp(0.0001 * np.arange(BARS) ** 1.1)
+    assert signals.signals(climbing, moment(climbing), model).side[0] == 1
+
+
+def test_a_series_of_few_bars_is_short_however_long_ago_it_began() -> None:
+    found = panel()
+    blank(found, 3, slice(1, BARS - 100))
+    assert signals.signals(found, moment(found)).abstained[3] == "TOO_SHORT"

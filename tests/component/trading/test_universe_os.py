@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,7 +22,15 @@ from homeostat.trading.flow.ground import Ground
 from homeostat.trading.market import port
 from homeostat.trading.market.injectors import FaultKind, MarketFault
 from homeostat.trading.market.panel import Instrument, Panel
-from homeostat.trading.universe_os import LIMITS, Filtered, Profile, Tier, filter_symbols, tier_of
+from homeostat.trading.universe_os import (
+    LIMITS,
+    Filtered,
+    Limits,
+    Profile,
+    Tier,
+    filter_symbols,
+    tier_of,
+)
 from tests.conftest import forget_settings
 
 BARS = 120
@@ -243,6 +252,19 @@ def test_the_safe_profile_filters_while_its_switch_is_set() -> None:
 
 
 @pytest.mark.usefixtures("sqlite_store")
+@pytest.mark.parametrize("profile", Profile)
+def test_the_settings_name_the_profile_and_the_switch_outweighs_them(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOMEOSTAT_UNIVERSE_PROFILE", profile)
+    forget_settings()
+    with transaction() as session:
+        assert component().profile(session) is profile
+        controls.set_on(session, controls.SAFE_PROFILE, actor="test", reason="a drill")
+        assert component().profile(session) is Profile.SAFE
+
+
+@pytest.mark.usefixtures("sqlite_store")
 def test_a_stalled_feed_fails_the_probe(state_dir: Any) -> None:
     del state_dir
     market = port.market(settings())
@@ -261,6 +283,121 @@ def test_the_component_keeps_the_contract() -> None:
     assert evidence.observed["symbols"] == 222
     assert result.work == 222
     assert 0 < result.observed["selected"] < 222
+
+
+@pytest.mark.parametrize(
+    ("profile", "bounds"),
+    [
+        (Profile.SAFE, (90, 20_000, 0.0003, 0.0040, 0.0005, 0.9)),
+        (Profile.AGGRESSIVE, (30, 5_000, 0.0003, 0.0080, 0.0010, 0.9)),
+        (Profile.EXPERIMENTAL, (7, 1_000, 0.0001, 0.0200, 0.0030, 0.9)),
+    ],
+)
+def test_the_bounds_of_each_profile(profile: Profile, bounds: tuple[float, ...]) -> None:
+    assert tuple(vars(LIMITS[profile]).values()) == bounds
+
+
+def exact(panel: Panel, **more: float) -> Limits:
+    """Return limits of which this panel's only symbol meets each at its very bound."""
+    deviation = float(np.nanstd(panel.log_returns()[0]))
+    turnover = float(np.median(panel.close[0] * panel.volume[0]))
+    usual = {
+        "age_days": 30.0,
+        "dollar_volume": turnover,
+        "volatility_low": deviation,
+        "volatility_high": deviation,
+        "half_spread": 0.001,
+    }
+    return Limits(**{**usual, **more})
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("age_days", "TOO_YOUNG"),
+        ("dollar_volume", "LOW_VOLUME"),
+        ("volatility_low", "TOO_CALM"),
+        ("volatility_high", "TOO_WILD"),
+        ("half_spread", "WIDE_SPREAD"),
+    ],
+)
+def test_a_bound_that_is_met_lets_in_and_the_next_number_does_not(name: str, rule: str) -> None:
+    panel = panel_of(0.00144)
+    coin = listed(panel, age_days=30.0, half_spread=0.001)
+    limits = exact(panel)
+    assert filter_symbols(coin, panel, limits).passed == ("C0USDT",)
+    upper = name in {"volatility_high", "half_spread"}
+    beyond = float(np.nextafter(getattr(limits, name), 0.0 if upper else np.inf))
+    found = filter_symbols(coin, panel, exact(panel, **{name: beyond}))
+    assert found.excluded == {"C0USDT": rule}
+
+
+def test_of_several_rules_the_first_of_the_specifications_order_is_named() -> None:
+    """What the exchange says, age, volume, the name of a stablecoin, band, spread, then a stall."""
+    panel = panel_of(0.00001, volume=1.0)
+    panel.close[0, -1] = np.nan
+    faults: list[tuple[dict[str, Any], str]] = [
+        ({"contract": "CURRENT_QUARTER"}, "NOT_TRADING_PERPETUAL"),
+        ({"age_days": 1.0}, "TOO_YOUNG"),
+        ({}, "LOW_VOLUME"),
+        ({"base": "USDC"}, "STABLECOIN"),
+        ({}, "TOO_CALM"),
+        ({"half_spread": 0.1}, "WIDE_SPREAD"),
+        ({}, "STALLED"),
+    ]
+    mended: dict[str, Any] = {}
+    for place, (_, rule) in enumerate(faults):
+        more = {name: value for fault, _ in faults[place:] for name, value in fault.items()}
+        coin = [Instrument("C0USDT", **{"base": "C0", **more})]
+        assert filter_symbols(coin, panel, replace(LIM, **mended)).excluded == {"C0USDT": rule}
+        mended |= {"LOW_VOLUME": {"dollar_volume": 0.0}, "TOO_CALM": {"volatility_low": 0.0}}.get(
+            rule, {}
+        )
+
+
+@pytest.mark.parametrize(("missing", "rule"), [(11, ""), (12, "STALLED"), (13, "STALLED")])
+def test_nine_tenths_of_the_bars_have_to_be_there_and_more(missing: int, rule: str) -> None:
+    panel = panel_of(0.00144)
+    panel.close[0, :missing] = np.nan
+    assert rule_of(panel) == rule
+
+
+@pytest.mark.parametrize(("still", "rule"), [(30, "STALLED"), (29, "")])
+def test_a_price_has_stalled_that_did_not_move_in_half_an_hour(still: int, rule: str) -> None:
+    panel = panel_of(0.00144)
+    panel.close[0, -still:] = panel.close[0, -still] * 1.001
+    assert rule_of(panel) == rule
+
+
+def test_of_two_that_move_as_one_the_more_liquid_stays() -> None:
+    panel = panel_of(0.00144, 0.00144)
+    panel.close[1] = panel.close[0]
+    panel.volume[1] *= 2
+    found = filter_symbols(listed(panel), panel, LIM)
+    assert found.passed == ("C1USDT",)
+    assert found.excluded == {"C0USDT": "CORRELATED"}
+
+
+def test_turnover_is_the_median_of_the_minutes_and_not_their_mean() -> None:
+    panel = panel_of(0.00144, volume=10.0)
+    panel.volume[0, :5] = 1e6
+    assert rule_of(panel) == "LOW_VOLUME"
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_passes_and_failures_count_in_a_row_only() -> None:
+    """In, out of it once, back, and out once more: neither is two in a row."""
+    panel = panel_of(0.001, 0.001)
+    with transaction() as session:
+        publish(session, panel, "C0USDT")
+        for passed in (["C1USDT"], ["C0USDT"], ["C1USDT"], ["C0USDT"]):
+            assert publish(session, panel, *passed) == ["C0USDT"]
+        newest = trading.latest_universe(session)
+        assert newest
+        publish(session, panel, "C0USDT", "C1USDT")
+        waiting = trading.latest_universe(session)
+        assert waiting
+        assert waiting.excluded == {"C1USDT": "NOT_YET"}
 
 
 def test_the_safe_profile_is_stricter_in_every_bound() -> None:

@@ -162,3 +162,31 @@ def test_files_that_are_passed_over_stand_in_the_name_of_the_market(tmp_path: Pa
     assert "passed over" not in port.recorded(tmp_path, tmp_path).source
     write_csv(tmp_path / "bad.csv", header="day,words")
     assert port.recorded(tmp_path, tmp_path).source.endswith("replayed; 1 files passed over")
+
+
+@pytest.mark.parametrize(("day", "offset"), [("20131007", 4), ("20131209", 5)])
+def test_leans_equities_are_in_ten_thousandths_by_the_clock_of_new_york(
+    day: str, offset: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "equity" / "usa" / "minute" / "spy" / f"{day}_trade.zip"
+    write_lean(path, "34200000,1458500,1460000,1458400,1459900,5\n")
+    found = candles.read_file(path)
+    midnight = int(np.datetime64(f"{day[:4]}-{day[4:6]}-{day[6:]}", "s").astype(np.int64))
+    assert found.times.tolist() == [midnight + 3_600 * offset + 34_200]
+    assert found.close[0] == pytest.approx(145.99)
+    assert (found.symbol, found.volume[0]) == ("SPY", 5.0)
+
+
+def test_leans_equities_of_an_unknown_clock_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "equity" / "india" / "minute" / "yesbank" / "20131007_trade.zip"
+    write_lean(path, "34200000,1,2,1,2,5\n")
+    with pytest.raises(MarketDataError, match="the clock of LEAN's equity/india is not known"):
+        candles.read_file(path)
+
+
+def test_many_days_of_one_symbol_are_joined_in_order(tmp_path: Path) -> None:
+    for day in (15, 13, 14):
+        path = tmp_path / "bybit" / "minute" / "btcusd" / f"202212{day}_trade.zip"
+        write_lean(path, f"0,{day},{day},{day},{day},5\n")
+    (found,) = candles.read_path(tmp_path).series
+    assert found.close.tolist() == [13.0, 14.0, 15.0]

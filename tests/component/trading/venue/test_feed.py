@@ -25,7 +25,7 @@ from tests.loopback_venue import Loopback
 
 Connect = Callable[..., Exchange]
 KLINES = "GET /fapi/v1/klines"
-BARS = 60
+BARS = 120
 
 
 class Wave(SetPrices):
