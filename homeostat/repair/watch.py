@@ -22,7 +22,7 @@ from homeostat import registry
 from homeostat.incidents.failure import Source
 from homeostat.repair.pickup import in_force_since, landed_at
 from homeostat.store.beat import BeatEntry
-from homeostat.store.checks import CheckRun
+from homeostat.store.checks import CheckRun, Lease
 from homeostat.store.incidents import Incident
 from homeostat.store.repair import Repair
 from homeostat.supervision import renewal
@@ -141,8 +141,7 @@ def _beside(
     """
     waits = ""
     for name in registry.plugins_in(Path(repair.repository)):
-        before = _last_run(session, name, until=landed_at(repair) or since)
-        if name == incident.component or before is None or not before.passed:
+        if name == incident.component or not _passed_before(session, repair, name, since):
             continue
         after = _last_run(session, name, since=since)
         if after is not None and not after.passed:
@@ -151,6 +150,18 @@ def _beside(
         if after is None and now < since + timedelta(seconds=interval_s(session, name)):
             waits = name
     return Sight(None, f"{waits} was not probed with the new code yet") if waits else None
+
+
+def _passed_before(session: Session, repair: Repair, component: str, since: datetime) -> bool:
+    """Whether the component's last check before the fix landed passed.
+
+    A boot that passed leaves no run: where no tick came between it and the fix, the lease tells.
+    """
+    before = _last_run(session, component, until=landed_at(repair) or since)
+    if before is not None:
+        return before.passed
+    lease = session.get(Lease, component)
+    return lease is not None and lease.renewed_at is not None and lease.renewed_at < since
 
 
 def _last_run(

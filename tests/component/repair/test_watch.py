@@ -22,7 +22,7 @@ from homeostat.repair import pickup, watch
 from homeostat.repair.watch import Sight
 from homeostat.store import database
 from homeostat.store.beat import SHIPPED, BeatEntry
-from homeostat.store.checks import CheckRun
+from homeostat.store.checks import CheckRun, lease_of
 from homeostat.store.incidents import Incident
 from homeostat.store.repair import Repair
 from homeostat.supervision import renewal
@@ -243,6 +243,17 @@ def test_its_probe_that_fails_with_the_new_code_fells_it_if_it_passed_before(
     neighbour: Repair, *, passed_before: bool
 ) -> None:
     checked("plugins.scale", passed=passed_before, ago=MINUTE)
+    checked("plugins.scale", passed=False)
+    assert (look(neighbour).stands is False) is passed_before
+
+
+@pytest.mark.parametrize("passed_before", [True, False])
+def test_a_boot_before_the_fix_counts_where_no_tick_came_between(
+    neighbour: Repair, *, passed_before: bool
+) -> None:
+    with database.transaction() as session:
+        lease = lease_of(session, "plugins.scale")
+        lease.renewed_at = utcnow() - MINUTE if passed_before else None
     checked("plugins.scale", passed=False)
     assert (look(neighbour).stands is False) is passed_before
 
