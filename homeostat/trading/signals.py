@@ -79,13 +79,14 @@ def part(panel: Panel, at: datetime, need: int = NEED_BARS) -> tuple[str, ...]:
     if age > port.FRESH_S:
         return (Abstain.STALE.value,) * count
     cut, read = np.s_[:, -need:], np.s_[:, -INPUT_BARS:]
-    moving = np.ptp(panel.close[read], axis=1) > 0
+    closes = panel.close[read]
+    moving = (closes != closes[:, :1]).any(axis=1)
     traded = ~(panel.volume[read] == 0).all(axis=1)
     if not traded.all() and not (panel.volume > 0).any():
         traded[:] = True
-    sound = _sound(panel, cut)
-    if sound.shape[1] == need and sound.all() and moving.all() and traded.all():
+    if _all_sound(panel, cut) and len(panel.times) >= need and moving.all() and traded.all():
         return (Abstain.NONE.value,) * count
+    sound = _sound(panel, cut)
     present = _sound(panel, np.s_[:, :])
     enough = sound.all(axis=1) & (panel.close.shape[1] >= need)
     # A series that begins within the window is short; one with a hole in it is gapped.
@@ -103,6 +104,16 @@ def part(panel: Panel, at: datetime, need: int = NEED_BARS) -> tuple[str, ...]:
         default=Abstain.NONE,
     )
     return tuple(str(reason) for reason in reasons)
+
+
+def _all_sound(panel: Panel, cut: tuple[slice, slice]) -> bool:
+    """Whether every bar is sound; a few passes without an array say it of the usual batch."""
+    opened, high, low, close = (
+        one[cut] for one in (panel.open, panel.high, panel.low, panel.close)
+    )
+    # What is missing or infinite makes its sum so, and einsum takes the sum of a view fastest.
+    whole = all(np.isfinite(np.einsum("ij->", one)) for one in (opened, high, close))
+    return bool(whole and low.min(initial=1.0) > 0 and (high >= low).all())
 
 
 def _sound(panel: Panel, cut: tuple[slice, slice]) -> NDArray[np.bool_]:

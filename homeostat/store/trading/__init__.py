@@ -21,7 +21,6 @@ from homeostat.store.trading.book import (
     client_order_id,
     open_positions,
     order_of,
-    slippage,
 )
 from homeostat.store.trading.feed import MarketListing, MarketMinute, VenueIncome
 from homeostat.store.trading.journal import (
@@ -87,7 +86,6 @@ __all__ = [
     "open_positions",
     "order_of",
     "put_back",
-    "slippage",
     "take_open",
     "write_decisions",
 ]

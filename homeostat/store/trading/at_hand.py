@@ -6,21 +6,29 @@ costs a cycle more than all that happens to its positions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, cast
 
-from sqlalchemy import Update, bindparam, select, update
+from sqlalchemy import Update, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from homeostat.store.rows import read_anew
-from homeostat.store.trading.book import Position
+from homeostat.store.trading.book import Order, Position
 
 _TABLE: Any = Position.__table__
 _COLUMNS = tuple(column.name for column in _TABLE.c)
+_FILLS: Any = Order.__table__.c
+#: What a position's fills lost against the prices that were expected, in money.
+_SLIPPED = func.coalesce(
+    select(func.sum(_FILLS.slippage))
+    .where(_FILLS.decision_id == _TABLE.c.decision_id)
+    .scalar_subquery(),
+    0.0,
+)
 _OPEN = (
-    select(*_TABLE.c)
+    select(*_TABLE.c, _SLIPPED)
     .where(_TABLE.c.book == bindparam("in_book"), _TABLE.c.closed_at.is_(None))
     .order_by(_TABLE.c.id)
 )
@@ -52,11 +60,17 @@ class _AtHand(SimpleNamespace):
         return [name for name, value in self.taken.items() if present[name] != value]
 
 
-def take_open(session: Session, book: str) -> Sequence[Position]:
-    """Return copies of the open positions of a book for `put_back`, oldest first."""
+def take_open(session: Session, book: str) -> list[tuple[Position, float]]:
+    """Return copies of the open positions of a book for `put_back`, oldest first.
+
+    Beside each stands what its fills lost against the prices that were expected, in money.
+    """
     session.flush()
     rows = session.connection().execute(_OPEN, {"in_book": book})
-    return [cast("Position", _AtHand(dict(zip(_COLUMNS, row, strict=True)))) for row in rows]
+    return [
+        (cast("Position", _AtHand(dict(zip(_COLUMNS, row, strict=True)))), float(slipped))
+        for *row, slipped in rows
+    ]
 
 
 def put_back(session: Session, positions: Iterable[Position]) -> None:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Index, String, bindparam, func, select
+from sqlalchemy import Index, String, bindparam, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from homeostat.clock import new_id, utcnow
@@ -149,14 +149,8 @@ _OPEN = (
     .where(Position.book == bindparam("book"), Position.closed_at.is_(None))
     .order_by(Position.id)
 )
-_ORDER, _POSITION = Order.__table__.c, Position.__table__.c
+_ORDER = Order.__table__.c
 _KNOWN = select(_ORDER.client_id).where(_ORDER.client_id == bindparam("key"))
-_SLIPPAGE = (
-    select(_ORDER.decision_id, func.sum(_ORDER.slippage))
-    .join_from(Position.__table__, Order.__table__, _ORDER.decision_id == _POSITION.decision_id)
-    .where(_POSITION.book == bindparam("in_book"), _POSITION.closed_at.is_(None))
-    .group_by(_ORDER.decision_id)
-)
 _BOOK = select(Book).where(Book.name == bindparam("book"))
 _LOCKED = _BOOK.execution_options(populate_existing=True).with_for_update()
 
@@ -164,12 +158,6 @@ _LOCKED = _BOOK.execution_options(populate_existing=True).with_for_update()
 def open_positions(session: Session, book: str) -> Sequence[Position]:
     """Return the open positions of a book, oldest first."""
     return session.scalars(_OPEN, {"book": book}).all()
-
-
-def slippage(session: Session, book: str) -> dict[str, float]:
-    """Return, by decision, what the fills of a book's open positions lost against their prices."""
-    rows = session.connection().execute(_SLIPPAGE, {"in_book": book})
-    return {decision: float(lost) for decision, lost in rows}
 
 
 def book_of(session: Session, name: str, *, lock: bool = False) -> Book:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, String, bindparam, literal, select, true
@@ -161,12 +162,16 @@ def in_force(session: Session) -> InForce:
     """Return what the flow obeys, read in one look."""
     row = session.connection().execute(_IN_FORCE).one()
     policy, policy_until, rule, universe, until, mode, *directive = row
-    named = dict(zip((column.name for column in _OBEYED), directive, strict=True))
     return InForce(
         PolicyHead(policy, policy_until, rule) if policy is not None else None,
-        Directive(**named) if named["version"] is not None else None,
+        _obeyed(*directive) if directive[0] is not None else None,
         UniverseHead(universe, until, mode, _symbols(session, universe)) if universe else None,
     )
+
+
+@lru_cache(maxsize=2)
+def _obeyed(*values: Any) -> Directive:
+    return Directive(**dict(zip((column.name for column in _OBEYED), values, strict=True)))
 
 
 def _symbols(session: Session, universe: str) -> frozenset[str]:

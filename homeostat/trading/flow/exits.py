@@ -26,7 +26,6 @@ from homeostat.trading.venue import Closed
 
 __all__ = ["DEFENCE_R", "Exits", "Floor", "defended", "finish", "manage"]
 
-_PRICES = ("open", "high", "low", "close")
 #: Bars that the trend of a position is read from.
 _TREND = 10
 #: What the advice of position intelligence asks for; the rest of it is no demand.
@@ -54,10 +53,9 @@ def manage(floor: Floor, book: str) -> Exits:
     """Let every bar that closed since happen to each open position, and act on the ruling."""
     done = Exits()
     places = {symbol: row for row, symbol in enumerate(floor.panel.symbols)}
-    positions = store.take_open(floor.session, book)
-    spreads = _spreads(floor, {one.symbol for one in positions} & places.keys(), places)
-    slipped = store.slippage(floor.session, book) if positions else {}
-    for position in positions:
+    taken = store.take_open(floor.session, book)
+    spreads = _spreads(floor, {one.symbol for one, _ in taken} & places.keys(), places)
+    for position, slipped in taken:
         row = places.get(position.symbol)
         if row is None:
             done.unpriced.append(position.symbol)
@@ -68,15 +66,14 @@ def manage(floor: Floor, book: str) -> Exits:
         if closed is None:
             # A bar that was seen before is no second one to say the same.
             if position.bars > bars:
-                lost = slipped.get(position.decision_id, 0.0)
-                _label(floor, position, row, spreads[position.symbol], lost)
+                _label(floor, position, row, spreads[position.symbol], slipped)
             closed = _act(floor, position, row, done)
         if closed is None:
             done.held.append(position)
         else:
             done.closed.append(closed)
             finish(floor.session, closed, floor.parties)
-    store.put_back(floor.session, positions)
+    store.put_back(floor.session, (one for one, _ in taken))
     return done
 
 
@@ -91,13 +88,14 @@ def _spreads(floor: Floor, symbols: set[str], places: Mapping[str, int]) -> dict
 
 def _bars(floor: Floor, position: Position, row: int) -> Closed | None:
     panel = floor.panel
-    first = int(np.searchsorted(panel.times, position.marked_at.timestamp() - BAR_S, side="right"))
+    first = panel.times.searchsorted(position.marked_at.timestamp() - BAR_S, side="right")
     instrument = floor.listed[position.symbol]
-    columns = [getattr(panel, name)[row, first:].tolist() for name in _PRICES]
+    prices = (panel.open, panel.high, panel.low, panel.close)
+    columns = [one[row, first:].tolist() for one in prices]
     for time, *values in zip(panel.times[first:].tolist(), *columns, strict=True):
         if not all(map(isfinite, values)):
             continue
-        bar = venue.bar_of(dict(zip(_PRICES, values, strict=True)), float(time))
+        bar = venue.bar_of(float(time), *values)
         if closed := venue.advance(floor.session, position, bar, instrument):
             return closed
     return None

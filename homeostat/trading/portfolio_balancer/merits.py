@@ -66,7 +66,9 @@ def merits(
 def stability(close: Floats) -> Floats:
     """Return (k,) how near the recent volatility of closes (k, t) is to their usual one."""
     steps = np.diff(np.log(close[:, -USUAL - 1 :]), axis=1)
-    recent, usual = np.nanstd(steps[:, -RECENT:], axis=1), np.nanstd(steps, axis=1)
+    # Where nothing is missing, and nearly always nothing is, both say the same at a third the cost.
+    deviation = np.std if np.isfinite(steps).all() else np.nanstd
+    recent, usual = deviation(steps[:, -RECENT:], axis=1), deviation(steps, axis=1)
     wider = np.maximum(recent, usual)
     found: Floats = np.divide(
         np.minimum(recent, usual), wider, out=np.zeros_like(wider), where=wider > 0

@@ -7,13 +7,11 @@ here, and where stop and target are touched within one bar, the stop is taken to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from homeostat.clock import utcnow
 from homeostat.errors import HomeostatError
 from homeostat.store import trading as store
 from homeostat.store.trading import Order, Position
@@ -172,7 +170,6 @@ def result_r(position: Position) -> float:
     return (position.realised - position.costs) / (position.risk_per_unit * position.first_quantity)
 
 
-def bar_of(prices: Mapping[str, float], closed_at: float) -> Bar:
-    """Return a bar from its prices and the epoch seconds at which it opened."""
-    moment = datetime.fromtimestamp(closed_at + BAR_S, tz=utcnow().tzinfo)
-    return Bar(moment, prices["open"], prices["high"], prices["low"], prices["close"])
+def bar_of(time: float, opened: float, high: float, low: float, close: float) -> Bar:
+    """Return a bar from the epoch seconds at which it opened, and its prices."""
+    return Bar(datetime.fromtimestamp(time + BAR_S, tz=UTC), opened, high, low, close)

@@ -274,4 +274,5 @@ def test_what_each_position_lost_to_slippage_is_summed_over_its_orders() -> None
                 )
             )  # fmt: skip
         session.flush()
-        assert trading.slippage(session, PAPER) == {f"c.{COIN}": 2.0}
+        taken = trading.take_open(session, PAPER)
+        assert [(one.decision_id, slipped) for one, slipped in taken] == [(f"c.{COIN}", 2.0)]
