@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 
@@ -17,6 +18,12 @@ from homeostat import registry
 from homeostat.settings import settings
 from homeostat.store import database
 from tests.running_stack import RunningStack, running
+
+# A busy machine is no failure: neither an example nor making one has to be quick.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 POSTGRESQL = "postgresql://postgres@127.0.0.1:5432"
 

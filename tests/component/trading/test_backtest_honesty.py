@@ -65,7 +65,6 @@ def known_by(trades: list[Trade], moment: int) -> list[tuple[object, ...]]:
 # To make a counterexample smaller would take minutes of backtests.
 @settings(
     max_examples=3,
-    deadline=None,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
