@@ -11,7 +11,11 @@ from homeostat.clock import utcnow
 from homeostat.store import jobs, retention
 from homeostat.store.checks import CheckRun
 from homeostat.store.database import reading, transaction
+from homeostat.store.effects import Effect, EffectStart
+from homeostat.store.firings import Firing
+from homeostat.store.health import StateChange, newest_changes
 from homeostat.store.jobs import Job
+from homeostat.store.timing import RepeatKind, TickRepeat
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -42,7 +46,8 @@ def test_runs_and_done_jobs_of_eight_days_ago_go_and_newer_ones_stay() -> None:
     kept = add_job(days_old=6, error=None)
 
     with transaction() as session:
-        assert retention.forget(session) == {"check_runs": 1, "jobs": 1}
+        went = retention.forget(session)
+    assert (went["check_runs"], went["jobs"]) == (1, 1)
     with reading() as session:
         assert list(session.scalars(select(Job.id))) == [kept]
 
@@ -54,3 +59,35 @@ def test_a_failed_job_is_kept() -> None:
         retention.forget(session)
     with reading() as session:
         assert list(session.scalars(select(Job.id))) == [failed]
+
+
+def test_what_belongs_to_old_runs_goes_with_them() -> None:
+    old, young = (utcnow() - timedelta(days=days) for days in (8, 6))
+    with transaction() as session:
+        for at in (old, young):
+            session.add(TickRepeat(entry="e", due_at=at, kind=RepeatKind.REDELIVERED, at=at))
+            session.add(Effect(key="k", at=at))
+            session.add(EffectStart(key="k", at=at, pid=1))
+        went = retention.forget(session)
+        assert {went[name] for name in ("tick_repeats", "effects", "effect_starts")} == {1}
+        left = [
+            session.scalars(select(kind.at)).all() for kind in (TickRepeat, Effect, EffectStart)
+        ]
+    assert left == [[young]] * 3
+
+
+def test_events_go_after_a_month_and_the_last_state_of_each_component_stays() -> None:
+    old, young = (utcnow() - timedelta(days=days) for days in (31, 29))
+    with transaction() as session:
+        for number, at in enumerate((old, young)):
+            session.add(Firing(rule="r", event_id=str(number), at=at))
+        for component, moments in (("a", (old, old, young)), ("b", (old, old))):
+            for number, at in enumerate(moments):
+                change = StateChange(component=component, before="", after=str(number), at=at)
+                session.add(change)
+                session.flush()
+        went = retention.forget(session)
+        assert (went["firings"], went["state_changes"]) == (1, 3)
+        assert {name: one.after for name, one in newest_changes(session).items()} == {
+            "a": "2", "b": "1",
+        }  # fmt: skip
