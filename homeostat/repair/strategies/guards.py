@@ -17,6 +17,8 @@ _ONLY_A_PROPOSAL = "a guard changes what the function means, so a person decides
 #: Functions on the way in which the key may have been read, innermost first.
 _MOST_FRAMES = 3
 _MOST_SUBSCRIPTS = 3
+#: Functions that go through what they are given.
+_GO_THROUGH = frozenset({"list", "tuple", "set", "sorted", "len", "sum", "iter", "enumerate"})
 
 
 def candidates(case: Case) -> Iterator[Candidate]:
@@ -59,7 +61,9 @@ def _missing_key(
     for node in (exact or wanted)[:_MOST_SUBSCRIPTS]:
         owner, key = _source(case, path, node.value), _source(case, path, node.slice)
         given = _given_for_it(case, path, line)
-        defaults = [*given, "", *_defaults(parsed, ast.unparse(node.slice))]
+        around = case.index.enclosing(path, line)
+        asked = _by_use(around.node if around else parsed.module, node)
+        defaults = [*given, "", *_defaults(parsed, ast.unparse(node.slice)), *asked]
         for rank, default in enumerate(dict.fromkeys(defaults)):
             words = f"{key}, {default}" if default else key
             text = _spliced(case.tree.text(path), node, f"{owner}.get({words})")
@@ -80,6 +84,35 @@ def _given_for_it(case: Case, path: str, line: int) -> list[str]:
     around = case.index.enclosing(path, line)
     names = parameter_names(around.function) if around and around.function else []
     return [name for name in names if {"default", "fallback"} & set(name.split("_"))]
+
+
+def _by_use(scope: ast.AST, read: ast.Subscript) -> list[str]:
+    """Return what changes nothing where a value is reckoned with, or gone through: 0, or nothing.
+
+    What a value is assigned to stands for it in the same function.
+    """
+    names = {
+        target.id
+        for node in ast.walk(scope)
+        if isinstance(node, ast.Assign) and node.value is read
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    found: list[str] = []
+    for node in ast.walk(scope):
+        gone: list[ast.expr] = []
+        if isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
+            gone = [node.iter]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in _GO_THROUGH:
+            gone = node.args[:1]
+        elif isinstance(node, ast.BinOp):
+            found += ["0" for one in (node.left, node.right) if _stands_for(one, read, names)]
+        found += ["[]" for one in gone if _stands_for(one, read, names)]
+    return list(dict.fromkeys(found))
+
+
+def _stands_for(node: ast.expr, read: ast.Subscript, names: set[str]) -> bool:
+    return node is read or (isinstance(node, ast.Name) and node.id in names)
 
 
 def _defaults(parsed: Parsed, key: str) -> list[str]:

@@ -56,6 +56,16 @@ CASES: dict[str, tuple[dict[str, str], str, str]] = {
         "from shop import least\nassert least({}) == 3\n",
         "+    return order.get('limit', 3)",
     ),
+    "a key whose value is gone through": (
+        {"shop.py": "def names(order):\n    found = order['lines']\n    return [name.upper() for name in found]\n"},
+        "from shop import names\nassert names({}) == []\n",
+        "+    found = order.get('lines', [])",
+    ),
+    "a key whose value is added to": (
+        {"shop.py": "def add(order, name, count):\n    order[name] = order[name] + count\n    return order\n"},
+        "from shop import add\nassert add({}, 'tea', 2) == {'tea': 2}\n",
+        "+    order[name] = order.get(name, 0) + count",
+    ),
     "a parameter whose place among others is not known": (
         {"shop.py": "class Order:\n    def __init__(self, name, size=1):\n        self.name = name\n        self.size = size\n        self.note = None\n"},
         "from shop import Order\nassert Order('Ann', note='quick').note == 'quick'\n",
