@@ -20,6 +20,8 @@ _RULES: tuple[tuple[str, Kind, str], ...] = (
     ("TypeError", Kind.SURPLUS_ARGUMENT,
      _QUALNAME + r"\(\) takes (?P<name>.+?) positional arguments? but"),
     ("TypeError", Kind.SURPLUS_ARGUMENT, r"(?P<subject>\w+)\(\) takes (?P<name>no) arguments"),
+    ("TypeError", Kind.ABSTRACT_METHOD,
+     r"Can't instantiate abstract class (?P<subject>\w+) with.* abstract methods? (?P<name>.+)"),
     ("ImportError", Kind.CIRCULAR,
      r"cannot import name '(?P<name>\w+)' from partially initialized module '(?P<subject>[\w.]+)'"),
     ("ImportError", Kind.CANNOT_IMPORT,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from homeostat.repair.evidence import all_arguments
 from homeostat.repair.index import FunctionNode
 
 #: An annotation by which None may be given.
 ALLOWS_NONE = re.compile(r"Optional\[|\bNone\b")
+_RECKONING = ast.Add | ast.Sub | ast.Mult | ast.FloorDiv
 
 
 def compared_by_identity(
@@ -72,6 +73,27 @@ def by_use(function: FunctionNode, name: str) -> Iterator[tuple[str, float, str]
     if reads and asked == reads:
         yield "False", 0.4, "the body only asks whether it holds"
         yield "True", 0.38, "the body only asks whether it holds"
+
+
+def is_reckoned_with(function: FunctionNode, name: str, methods: Iterable[FunctionNode]) -> bool:
+    """Whether a body, or a method of its class where it is kept, adds or multiplies by it."""
+    kept = {
+        target.attr
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign) and _is_name(node.value, name)
+        for target in node.targets
+        if isinstance(target, ast.Attribute)
+    }
+    sums = (node for one in (function, *methods) for node in ast.walk(one))
+    return any(
+        _is_name(side, name)
+        or (isinstance(side, ast.Attribute) and _is_name(side.value, "self") and side.attr in kept)
+        for node in sums
+        if isinstance(node, ast.BinOp)
+        and isinstance(node.op, _RECKONING)
+        and not _is_text(node.left)
+        for side in (node.left, node.right)
+    )
 
 
 def _is_text(node: ast.expr) -> bool:

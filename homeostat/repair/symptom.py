@@ -14,6 +14,7 @@ class Kind(StrEnum):
     UNEXPECTED_KEYWORD = "unexpected_keyword"
     MISSING_ARGUMENT = "missing_argument"
     SURPLUS_ARGUMENT = "surplus_argument"
+    ABSTRACT_METHOD = "abstract_method"
     CANNOT_IMPORT = "cannot_import"
     CIRCULAR = "circular"
     NO_MODULE = "no_module"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from homeostat.repair.case import Candidate, Case, Origin, Strategy
 from homeostat.repair.strategies import (
+    abstract_method,
     circular_import,
     configuration_drift,
     constructor_mismatch,
@@ -38,6 +39,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     dropped_parameter,
     constructor_mismatch,
     renamed_definition,
+    abstract_method,
     dropped_export,
     dropped_import,
     moved_module,

@@ -15,6 +15,7 @@ from homeostat.repair.codemods.functions import parses
 from homeostat.repair.codemods.imports import Import, add_import
 from homeostat.repair.evidence import similarity
 from homeostat.repair.index import Definition
+from homeostat.repair.parameter_members import members_of
 from homeostat.repair.strategies.dropped_default import LITERALS, field_guesses
 from homeostat.repair.symptom import Kind, Symptom
 
@@ -33,6 +34,7 @@ def candidates(case: Case) -> Iterator[Candidate]:
             if not isinstance(item.node, ast.ClassDef):
                 continue
             if symptom.kind is Kind.UNEXPECTED_KEYWORD and _is_data_class(item.node):
+                yield from _renamed_field(case, item, item.node, symptom.name)
                 yield from _field(case, item, item.node, symptom.name)
             elif symptom.name == "no" or not _has_init(item.node):
                 yield from _misspelt(case, item, item.node)
@@ -47,7 +49,8 @@ def _defaults(case: Case, symptom: Symptom) -> Iterator[Candidate]:
             continue
         bare = [one for one in _fields(node) if ast.unparse(one.target) in symptom.names]
         bare = [one for one in bare if one.value is None]
-        guesses = [field_guesses(ast.unparse(one.annotation).strip("'\"")) for one in bare]
+        kinds = [ast.unparse(one.annotation).strip("'\"") for one in bare]
+        guesses = [field_guesses(kind) or members_of(case, item.path, kind) for kind in kinds]
         for rank in range(min(_MOST_GUESSES, max((len(one) for one in guesses), default=0))):
             lines = case.tree.text(item.path).splitlines(keepends=True)
             told = []
@@ -121,6 +124,26 @@ def _field(case: Case, item: Definition, node: ast.ClassDef, name: str) -> Itera
     yield from _candidate(
         item, "".join(lines), f"Add the field {name}: {kind} = None to {item.qualname}.", 0.6
     )
+
+
+def _renamed_field(
+    case: Case, item: Definition, node: ast.ClassDef, wanted: str
+) -> Iterator[Candidate]:
+    """Give a field that no maker gives the wanted name; the likeliest one nobody else asks for."""
+    names = [ast.unparse(one.target) for one in _fields(node)]
+    calls = [call for call in case.index.calls(item.name) if wanted in call.keywords]
+    by_place = max((call.positional for call in calls), default=0)
+    for name in [] if wanted in names else names[by_place:]:
+        given = any(name in call.keywords for call in case.index.calls(item.name))
+        if given:
+            continue
+        elsewhere = any(path != item.path for path, _ in case.index.uses(name))
+        text = rename_definition(case.tree.text(item.path), f"{item.qualname}.{name}", wanted)
+        if text is not None:
+            title = f"Rename the field {name} of {item.qualname} back to {wanted}."
+            alike = similarity(name, wanted)
+            # A new field beside one that nobody gives any more would be its double.
+            yield from _candidate(item, text, title, 0.65 + 0.3 * alike - 0.3 * elsewhere)
 
 
 def _misspelt(case: Case, item: Definition, node: ast.ClassDef) -> Iterator[Candidate]:

@@ -68,7 +68,7 @@ def _written(
     late: list[str] = []
     unknown: list[str] = []
     for name in sorted({*names, *missing}):
-        if f"{dotted}.{name}" in case.index.modules:
+        if f"{dotted}.{name}" in case.index.modules and _is_module(case, folder, dotted, name):
             late.append(f"from . import {name} as {name}\n")
             continue
         home = _definition(case, name, folder)
@@ -96,6 +96,16 @@ def _written(
             parameters={"path": f"{folder}/__init__.py", "exports": len(lines)},
             atomic=True,
         )
+
+
+def _is_module(case: Case, folder: str, dotted: str, name: str) -> bool:
+    """Whether users mean the module, and not what a module of that name defines by its own name."""
+    home = _definition(case, name, folder)
+    if home is None or case.index.dotted(home.path) != f"{dotted}.{name}":
+        return True
+    users = [use for use in case.index.importers(dotted) if use.name == name]
+    called = {call.path for call in case.index.calls(name) if isinstance(call.node.func, ast.Name)}
+    return not any(case.index.absolute(use) == dotted and use.path in called for use in users)
 
 
 def _attributes(case: Case, dotted: str) -> set[str]:

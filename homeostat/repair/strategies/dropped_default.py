@@ -17,11 +17,13 @@ from homeostat.repair.parameter_custom import (
     relatives,
     told_default,
 )
+from homeostat.repair.parameter_members import members_for
 from homeostat.repair.parameter_use import (
     ALLOWS_NONE,
     annotation_of,
     by_use,
     compared_by_identity,
+    is_reckoned_with,
     stands_for_another,
 )
 from homeostat.repair.symptom import Kind
@@ -45,6 +47,8 @@ _BY_TYPE: dict[str, tuple[tuple[str, float], ...]] = {
 
 #: The types of literals that callers give.
 LITERALS = tuple(_BY_TYPE)
+#: The members of an enumeration that are tried.
+_MOST_MEMBERS = 6
 #: What is tried where nothing is known.
 _ANY = ("None", '""', "False", "0", "1", "True", "()")
 #: Of a field of a data class, which every object has for itself.
@@ -110,7 +114,7 @@ def default_guesses(  # noqa: C901 - a rule per source of evidence
         custom = None not in given and none_is_custom(case, callee)
         allowed = _ANNOTATED if custom else min(_ANNOTATED, _may_be_given(given))
         vote("None", allowed, "the annotation allows None")
-    for value, score, why in _by_type(case, function, name, given):
+    for value, score, why in _by_type(case, callee, function, name, given):
         vote(value, score, why)
     plain = given - {None}
     if plain in ({True}, {False}) and all(isinstance(value, bool) for value in plain):
@@ -133,6 +137,16 @@ def default_guesses(  # noqa: C901 - a rule per source of evidence
     )
 
 
+def _methods_beside(case: Case, callee: Definition) -> list[FunctionNode]:
+    """Return the methods of the same class, which may use what it keeps."""
+    parsed = case.index.parsed(callee.path)
+    return [
+        item.function
+        for item in (parsed.definitions if parsed and callee.owner else ())
+        if item.owner == callee.owner and item.function is not None
+    ]
+
+
 def field_guesses(annotation: str) -> list[str]:
     """Return defaults for a field of a data class, likeliest first."""
     kind = annotation.replace("Optional[", "").split("|")[0].split("[")[0].strip().lower()
@@ -142,7 +156,7 @@ def field_guesses(annotation: str) -> list[str]:
 
 
 def _by_type(
-    case: Case, function: FunctionNode, name: str, given: set[object]
+    case: Case, callee: Definition, function: FunctionNode, name: str, given: set[object]
 ) -> Iterator[tuple[str, float, str]]:
     """Yield what is commonly the default of a parameter's type, as far as that is known."""
     annotation = annotation_of(function, name)
@@ -152,6 +166,11 @@ def _by_type(
         for value, score in _BY_TYPE.get(kind, ()):
             yield value, score, f"callers give a value of type {kind}"
     yield from by_use(function, name)
+    if is_reckoned_with(function, name, _methods_beside(case, callee)):
+        for value, score in _BY_TYPE["int"]:
+            yield value, score - 0.1, "it is reckoned with"
+    for rank, value in enumerate(members_for(case, callee, name, annotation)[:_MOST_MEMBERS]):
+        yield value, 0.45 - 0.01 * rank, "it is a member of what is given"
 
 
 def _may_be_given(given: set[object]) -> float:

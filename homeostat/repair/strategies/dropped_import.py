@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import collections
 import importlib
+import typing
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -167,6 +169,7 @@ def _installed(case: Case, path: str, name: str, found: dict[Import, float]) -> 
             continue
         if use.module.split(".")[0] in case.interpreter.stdlib:
             has = use.module not in _WITH_EFFECTS and name in _public_names(use.module)
+            has = has and not _is_old_alias(use.module, name)
         else:
             has = name in names_of(case.interpreter, use.module)
         if has:
@@ -184,7 +187,8 @@ def _standard(case: Case, path: str, name: str, found: dict[Import, float]) -> N
     # The project's own word goes before a standard module, which is only compared with it then.
     score = _RIVAL if any(one >= 0.7 for one in found.values()) else 0.62
     known = {_target(case, path, item) for item in found}
-    module = next((one for one in _STANDARD if name in _public_names(one)), "")
+    homes = (one for one in _STANDARD if name in _public_names(one))
+    module = next((one for one in homes if not _is_old_alias(one, name)), "")
     if not module or _target(case, path, Import(module, name)) in known:
         return
     found[Import(module, name)] = score
@@ -225,7 +229,17 @@ def _same_object(module: str, other: str, name: str) -> bool:
         pair = [getattr(importlib.import_module(one), name, None) for one in (module, other)]
     except ImportError:
         return False
-    return pair[0] is pair[1]
+    return pair[0] is pair[1] or _is_old_alias(module, name) or _is_old_alias(other, name)
+
+
+def _is_old_alias(module: str, name: str) -> bool:
+    """Whether a name of `typing` only stands for a class of `collections` that bears it too.
+
+    Those of `collections.abc` are left: both modules are imported from for them.
+    """
+    origin = getattr(getattr(typing, name, None), "__origin__", None)
+    known = module == "typing" and getattr(origin, "__module__", "") == "collections"
+    return known and getattr(collections, name, None) is origin
 
 
 @lru_cache(maxsize=64)

@@ -29,7 +29,7 @@ def candidates(case: Case) -> Iterator[Candidate]:
                 continue
             likely = sorted(members.values(), key=lambda item: -similarity(item.name, symptom.name))
             for item in likely[:_MOST_MEMBERS]:
-                candidate = _candidate(case, symptom, item)
+                candidate = renamed(case, symptom.name, item)
                 if candidate is not None:
                     yield candidate
 
@@ -101,12 +101,29 @@ def _defined_elsewhere(case: Case, item: Definition, wanted: str) -> str:
     return found[0] if found else ""
 
 
-def _candidate(case: Case, symptom: Symptom, item: Definition) -> Candidate | None:
-    wanted, present = symptom.name, item.name
+def _users(case: Case, item: Definition) -> list[tuple[str, int]]:
+    """Return where what is defined may be used: a method of another file's only as an attribute."""
+    found = case.index.uses(item.name)
+    if not item.owner or item.function is None:
+        return found
+    asked = {
+        (path, node.lineno)
+        for path in {path for path, _ in found}
+        if (parsed := case.index.parsed(path))
+        for node in ast.walk(parsed.module)
+        if (isinstance(node, ast.Attribute) and node.attr == item.name)
+        or (isinstance(node, ast.Constant) and node.value == item.name)
+    }
+    return [use for use in found if use[0] == item.path or use in asked]
+
+
+def renamed(case: Case, wanted: str, item: Definition) -> Candidate | None:
+    """Return what is defined by the wanted name, None where it is not likely to have had it."""
+    present = item.name
     if wanted.startswith("__") != present.startswith("__"):
         return None
     alike = similarity(present, wanted)
-    users = case.index.uses(present)
+    users = _users(case, item)
     elsewhere = [use for use in users if use[0] != item.path]
     if alike < _LEAST_SIMILAR and (users or item.kind == "assignment"):
         return None

@@ -10,6 +10,7 @@ from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.functions import rename_parameter
 from homeostat.repair.evidence import (
     SIMILAR,
+    callers,
     defaults,
     documented,
     free_uses,
@@ -24,6 +25,9 @@ from homeostat.repair.symptom import Kind, Symptom
 #: Below this two names are taken for one only where the docstring, or the lack of any other
 #: parameter, says so.
 _LEAST_SIMILAR = 0.5
+#: The score of what nobody gives, or is kept under the wanted name: above a guess at a plain
+#: constant's use (`constants.py`), below one at a constant that nobody writes.
+_LEFT = 0.95
 
 
 def candidates(case: Case) -> Iterator[Candidate]:
@@ -44,7 +48,11 @@ def candidates(case: Case) -> Iterator[Candidate]:
         fitting = _of_the_given_type(callee.function, possible, call, symptom.name)
         for name in possible:
             fits = fitting == [name]
-            candidate = _candidate(case, symptom, callee, name, len(possible), fits=fits)
+            alone = fits or len(possible) == 1
+            candidate = _candidate(
+                case, symptom, callee, name, len(possible), fits=fits,
+                left=alone and _is_given_by_nobody(case, callee, call, name),
+            )  # fmt: skip
             if candidate is not None:
                 yield candidate
 
@@ -54,15 +62,27 @@ def _of_the_given_type(
 ) -> list[str]:
     """Return the parameters whose default is of the type that the failing call gives."""
     given = [item.value for item in call.node.keywords if item.arg == wanted] if call else []
-    if not given or not isinstance(given[0], ast.Constant):
-        return []
-    kind = type(given[0].value)
+    kind = _kind_of(given[0]) if given else None
     had = defaults(function)
-    return [
-        name
-        for name in possible
-        if isinstance(value := had.get(name), ast.Constant) and type(value.value) is kind
-    ]
+    return [name for name in possible if kind and name in had and _kind_of(had[name]) == kind]
+
+
+def _kind_of(value: ast.expr) -> type | None:
+    """Return the type of a literal, and of a display its own: a tuple is a tuple."""
+    if isinstance(value, ast.Constant):
+        return type(value.value)
+    return type(value) if isinstance(value, ast.Tuple | ast.List | ast.Dict | ast.Set) else None
+
+
+def _is_given_by_nobody(case: Case, callee: Definition, call: CallUse | None, name: str) -> bool:
+    """Whether no call of the function gives a value for `name`, neither by keyword nor by place.
+
+    A parameter that was taken out leaves none behind that nobody gives; one that was renamed does.
+    """
+    calls = list(callers(case.index, callee))
+    if call is not None:
+        calls += case.index.calls(call.name)
+    return not any(_supplied(callee, one, name) or one.starred for one in calls)
 
 
 def _handed_on(case: Case, symptom: Symptom) -> Iterator[Candidate]:
@@ -137,17 +157,34 @@ def _has_a_place(
 
 def _kept(function: FunctionNode) -> Iterator[tuple[str, str]]:
     """Yield (name, local) of each attribute, keyword and key under which a body keeps a local."""
+    yield from _kept_as_attributes(function)
     for node in ast.walk(function):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
-            for target in node.targets:
-                if isinstance(target, ast.Attribute):
-                    yield target.attr.strip("_"), node.value.id
-        elif isinstance(node, ast.keyword) and isinstance(node.value, ast.Name):
+        if isinstance(node, ast.keyword) and isinstance(node.value, ast.Name):
             yield node.arg or "", node.value.id
         elif isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
                 if isinstance(key, ast.Constant) and isinstance(value, ast.Name):
                     yield str(key.value), value.id
+
+
+def _kept_as_attributes(function: FunctionNode) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
+            for target in node.targets:
+                if isinstance(target, ast.Attribute):
+                    yield target.attr.strip("_"), node.value.id
+
+
+def _doubt(case: Case, callee: Definition, present: str, wanted: str) -> str:
+    """Return why a person has to decide, empty where the evidence is enough."""
+    users, alike = keyword_votes(case.index, callee, present), similarity(present, wanted)
+    if users:
+        return f"{users} calls give the keyword {present!r}"
+    if documented(callee, present) and not documented(callee, wanted):
+        return f"the docstring speaks of {present!r}"
+    if callee.function and _has_a_place(case, callee, callee.function, present, wanted):
+        return f"{present!r} has a place of its own beside {wanted!r}"
+    return f"{present!r} and {wanted!r} are alike only to {alike:.2f}" if alike < SIMILAR else ""
 
 
 def _candidate(
@@ -158,17 +195,22 @@ def _candidate(
     possible: int,
     *,
     fits: bool = False,
+    left: bool = False,
 ) -> Candidate | None:
-    """Return the rename; `fits` says that no other parameter is of the type that is given."""
+    """Return the rename.
+
+    `fits` says that no other parameter is of the type that is given, `left` that nobody gives
+    this one a value.
+    """
     wanted = symptom.name
     function = callee.function
     if function is None or free_uses(function, wanted):
         return None
     told = documented(callee, wanted) and not documented(callee, present)
+    kept = (wanted, present) in _kept_as_attributes(function)
     if (
         similarity(present, wanted) < _LEAST_SIMILAR
-        and not told
-        and not fits
+        and not (told or fits or kept)
         and (possible > 1 or documented(callee, present))
     ):
         return None
@@ -186,15 +228,10 @@ def _candidate(
     votes = keyword_votes(case.index, callee, wanted)
     score = 0.2 + 0.5 * alike + 0.05 * min(votes, 4) + 0.2 * documented(callee, wanted)
     score += 0.1 * (possible == 1) - 0.3 * (users > 0) - 0.2 * spoken_of
-    problem = ""
-    if users:
-        problem = f"{users} calls give the keyword {present!r}"
-    elif spoken_of:
-        problem = f"the docstring speaks of {present!r}"
-    elif _has_a_place(case, callee, function, present, wanted):
-        problem = f"{present!r} has a place of its own beside {wanted!r}"
-    elif alike < SIMILAR:
-        problem = f"{present!r} and {wanted!r} are alike only to {alike:.2f}"
+    if (left or kept) and not users and not spoken_of:
+        # To add the wanted one as well would need a use for it, which is a guess.
+        score = max(score, _LEFT)
+    problem = _doubt(case, callee, present, wanted)
     return Candidate(
         strategy="renamed_parameter",
         defect=DefectClass.RENAMED_PARAMETER,

@@ -1,0 +1,75 @@
+"""A class cannot be made because it lacks an abstract method: one of the two names was changed.
+
+The abstract method and what implements it went by one name. The one of the two that nobody uses
+gets the other's name back.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from homeostat.repair.case import Candidate, Case
+from homeostat.repair.evidence import parameter_names
+from homeostat.repair.index import Definition
+from homeostat.repair.strategies.renamed_definition import renamed
+from homeostat.repair.symptom import Kind
+
+
+def candidates(case: Case) -> Iterator[Candidate]:
+    """Yield the abstract method by the name of what implements it, and the other way about."""
+    for symptom in case.symptoms:
+        if symptom.kind is not Kind.ABSTRACT_METHOD:
+            continue
+        family = _family(case, symptom.subject)
+        for wanted in re.findall(r"\w+", symptom.name):
+            declared = [item for item in _methods(case, family) if item.name == wanted]
+            for abstract, concrete in _pairs(case, family, declared):
+                for item, name in ((abstract, concrete.name), (concrete, abstract.name)):
+                    candidate = renamed(case, name, item) if case.index.uses(name) else None
+                    if candidate is not None:
+                        yield candidate
+
+
+def _family(case: Case, name: str) -> list[Definition]:
+    """Return our own class of that name and its bases, nearest first; none where it is not one."""
+    found: list[Definition] = []
+    waiting = [name]
+    while waiting:
+        classes = case.index.definitions(waiting.pop(0), ("class",))
+        if len(classes) != 1 or classes[0] in found:
+            continue
+        found.append(classes[0])
+        node = classes[0].node
+        bases = node.bases if isinstance(node, ast.ClassDef) else []
+        waiting += [ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in bases]
+    return found
+
+
+def _methods(case: Case, family: list[Definition]) -> list[Definition]:
+    return [
+        item
+        for one in family
+        if (parsed := case.index.parsed(one.path))
+        for item in parsed.definitions
+        if item.owner == one.qualname and item.function is not None
+    ]
+
+
+def _pairs(
+    case: Case, family: list[Definition], declared: list[Definition]
+) -> Iterator[tuple[Definition, Definition]]:
+    """Yield each abstract method with a method that takes the same and has a name of its own."""
+    methods = _methods(case, family)
+    for abstract in declared:
+        for other in methods:
+            alone = sum(item.name == other.name for item in methods) == 1
+            if (
+                alone
+                and other.owner != abstract.owner
+                and other.function
+                and abstract.function
+                and parameter_names(other.function) == parameter_names(abstract.function)
+            ):
+                yield abstract, other
