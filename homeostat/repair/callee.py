@@ -1,6 +1,8 @@
-"""Which definition of the repository a failed call was about."""
+"""Which definition of the repository a failed call was about, and the classes it belongs to."""
 
 from __future__ import annotations
+
+import ast
 
 from homeostat.repair.index import Definition, Index
 from homeostat.repair.symptom import Symptom
@@ -22,6 +24,21 @@ def find_callee(index: Index, symptom: Symptom) -> Definition | None:
     if not symptom.subject:
         return None
     return _by_message(index, symptom)
+
+
+def family(index: Index, name: str) -> list[Definition]:
+    """Return our own class of that name and its bases, nearest first; none where it is not one."""
+    found: list[Definition] = []
+    waiting = [name] if name else []
+    while waiting:
+        classes = index.definitions(waiting.pop(0), ("class",))
+        if len(classes) != 1 or classes[0] in found:
+            continue
+        found.append(classes[0])
+        node = classes[0].node
+        bases = node.bases if isinstance(node, ast.ClassDef) else []
+        waiting += [ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in bases]
+    return found
 
 
 def _wrapped(index: Index, symptom: Symptom) -> Definition | None:

@@ -6,10 +6,10 @@ gets the other's name back.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 
+from homeostat.repair.callee import family
 from homeostat.repair.case import Candidate, Case
 from homeostat.repair.evidence import parameter_names
 from homeostat.repair.index import Definition
@@ -22,35 +22,20 @@ def candidates(case: Case) -> Iterator[Candidate]:
     for symptom in case.symptoms:
         if symptom.kind is not Kind.ABSTRACT_METHOD:
             continue
-        family = _family(case, symptom.subject)
+        classes = family(case.index, symptom.subject)
         for wanted in re.findall(r"\w+", symptom.name):
-            declared = [item for item in _methods(case, family) if item.name == wanted]
-            for abstract, concrete in _pairs(case, family, declared):
+            declared = [item for item in _methods(case, classes) if item.name == wanted]
+            for abstract, concrete in _pairs(case, classes, declared):
                 for item, name in ((abstract, concrete.name), (concrete, abstract.name)):
                     candidate = renamed(case, name, item) if case.index.uses(name) else None
                     if candidate is not None:
                         yield candidate
 
 
-def _family(case: Case, name: str) -> list[Definition]:
-    """Return our own class of that name and its bases, nearest first; none where it is not one."""
-    found: list[Definition] = []
-    waiting = [name]
-    while waiting:
-        classes = case.index.definitions(waiting.pop(0), ("class",))
-        if len(classes) != 1 or classes[0] in found:
-            continue
-        found.append(classes[0])
-        node = classes[0].node
-        bases = node.bases if isinstance(node, ast.ClassDef) else []
-        waiting += [ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in bases]
-    return found
-
-
-def _methods(case: Case, family: list[Definition]) -> list[Definition]:
+def _methods(case: Case, classes: list[Definition]) -> list[Definition]:
     return [
         item
-        for one in family
+        for one in classes
         if (parsed := case.index.parsed(one.path))
         for item in parsed.definitions
         if item.owner == one.qualname and item.function is not None
@@ -58,10 +43,10 @@ def _methods(case: Case, family: list[Definition]) -> list[Definition]:
 
 
 def _pairs(
-    case: Case, family: list[Definition], declared: list[Definition]
+    case: Case, classes: list[Definition], declared: list[Definition]
 ) -> Iterator[tuple[Definition, Definition]]:
     """Yield each abstract method with a method that takes the same and has a name of its own."""
-    methods = _methods(case, family)
+    methods = _methods(case, classes)
     for abstract in declared:
         for other in methods:
             alone = sum(item.name == other.name for item in methods) == 1

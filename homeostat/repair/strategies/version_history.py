@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from homeostat.repair.callee import family
 from homeostat.repair.case import Candidate, Case, DefectClass, Origin
 from homeostat.repair.codemods.functions import parses
 from homeostat.repair.evidence import is_test
@@ -23,6 +24,7 @@ _DEFECTS = {
     Kind.UNEXPECTED_KEYWORD: DefectClass.DROPPED_PARAMETER,
     Kind.SURPLUS_ARGUMENT: DefectClass.DROPPED_PARAMETER,
     Kind.MISSING_ARGUMENT: DefectClass.DROPPED_DEFAULT,
+    Kind.ABSTRACT_METHOD: DefectClass.RENAMED_DEFINITION,
     Kind.CANNOT_IMPORT: DefectClass.DROPPED_EXPORT,
     Kind.CIRCULAR: DefectClass.CIRCULAR_IMPORT,
     Kind.NO_MODULE: DefectClass.MOVED_MODULE,
@@ -59,6 +61,7 @@ def _paths(case: Case) -> list[str]:
         callee = case.callee(symptom)
         if callee is not None:
             found.append(callee.path)
+        found += [item.path for item in family(case.index, _class_of(symptom))]
         owner = symptom.fault.owner
         if owner is not None:
             found += [place.path for place in (owner, *owner.bases) if place.path]
@@ -67,6 +70,11 @@ def _paths(case: Case) -> list[str]:
     for fault in case.failure.faults:
         found += [frame.path for frame in reversed(fault.own_frames) if frame.path]
     return [path for path in dict.fromkeys(found) if not is_test(path)]
+
+
+def _class_of(symptom: Symptom) -> str:
+    """Return the class that a message speaks of, whose constructor may stand in no source."""
+    return symptom.subject.removesuffix(".__init__").rpartition(".")[2]
 
 
 def _commits(case: Case) -> list[str]:
@@ -137,6 +145,8 @@ def _ranges(case: Case, path: str, symptom: Symptom) -> list[tuple[int, int]]:
     callee = case.callee(symptom)
     if callee is not None and callee.path == path:
         found.append((callee.line, callee.end_line))
+    classes = family(case.index, _class_of(symptom)) if callee is None else []
+    found += [(item.line, item.end_line) for item in classes if item.path == path]
     for frame in symptom.fault.own_frames:
         if frame.path == path:
             around = case.index.enclosing(path, frame.line)

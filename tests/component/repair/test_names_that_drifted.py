@@ -8,7 +8,7 @@ import pytest
 
 from homeostat.repair.agent import Options, Status, fix
 from homeostat.repair.sandbox import Isolation, detect_isolation
-from tests.component.repair.conftest import begin, write
+from tests.component.repair.conftest import begin, git, write
 
 pytestmark = pytest.mark.skipif(
     detect_isolation() is not Isolation.BUBBLEWRAP, reason="bubblewrap does not work here"
@@ -22,8 +22,11 @@ BASE = (
 #: name → (the files, the user's lines, what the diff must hold, and what it must not)
 CASES: dict[str, tuple[dict[str, str], str, str, str]] = {
     "the only parameter that nobody gives": (
-        {"shop.py": "def read(name, after=None):\n    found = [name, after]\n    if name:\n        return found\n    return None\n"},
-        "from shop import read\nassert read('a', since=1) == ['a', 1]\n",
+        {
+            "shop.py": "def read(name, after=None):\n    found = [name, after]\n    if name:\n        return found\n    return None\n",
+            "others.py": "".join(f"def {name}(since=None):\n    return since\n\n\n" for name in "abc"),
+        },
+        "from shop import read\nassert read('a', since=1)\n",
         "+def read(name, since=None):", "after=None, since",
     ),
     "the only one of the type that is given": (
@@ -119,3 +122,25 @@ def test_a_class_of_collections_is_imported_from_there_without_a_person(tmp_path
     assert outcome.chosen is not None
     assert "+from collections import Counter" in outcome.chosen.diff
     assert outcome.status is Status.PROPOSED
+
+
+@pytest.mark.parametrize(
+    ("good", "drift"),
+    [
+        ("@dataclass\nclass Cup:\n    size: int = 7\n", ("int = 7", "int")),
+        ("class Till(ABC):\n    @abstractmethod\n    def put(self): ...\n\n\nclass Cup(Till):\n    size = 7\n\n    def put(self):\n        return self\n", ("def put(self): ...", "def keep(self): ...")),
+    ],
+)  # fmt: skip
+def test_a_class_that_cannot_be_made_is_restored_from_history(
+    good: str, drift: tuple[str, str], tmp_path: Path
+) -> None:
+    head = "from abc import ABC, abstractmethod\nfrom dataclasses import dataclass\n\n\n"
+    user = "from shop import Cup\nassert Cup().size == 7\n"
+    write(tmp_path, {"shop.py": head + good, "user.py": user})
+    begin(tmp_path)
+    write(tmp_path, {"shop.py": head + good.replace(*drift)})
+    git(tmp_path, "commit", "-qam", "Tidy")
+    outcome = fix(tmp_path, "python user.py", Options())
+    assert outcome.status is Status.PROPOSED
+    assert outcome.chosen is not None
+    assert outcome.chosen.candidate.changes == {"shop.py": head + good}
