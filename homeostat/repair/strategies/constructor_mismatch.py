@@ -143,7 +143,8 @@ def _renamed_field(
             title = f"Rename the field {name} of {item.qualname} back to {wanted}."
             alike = similarity(name, wanted)
             # A new field beside one that nobody gives any more would be its double.
-            yield from _candidate(item, text, title, 0.65 + 0.3 * alike - 0.3 * elsewhere)
+            score = 0.65 + 0.3 * alike - 0.3 * elsewhere
+            yield from _candidate(item, text, title, score, atomic=True)
 
 
 def _misspelt(case: Case, item: Definition, node: ast.ClassDef) -> Iterator[Candidate]:
@@ -173,7 +174,9 @@ def _undecorated(case: Case, item: Definition, node: ast.ClassDef) -> Iterator[C
     yield from _candidate(item, text, f"Make {item.qualname} a data class again.", 0.65)
 
 
-def _candidate(item: Definition, text: str, title: str, score: float) -> Iterator[Candidate]:
+def _candidate(
+    item: Definition, text: str, title: str, score: float, *, atomic: bool = False
+) -> Iterator[Candidate]:
     if parses(text):
         yield Candidate(
             strategy="constructor_mismatch",
@@ -183,4 +186,5 @@ def _candidate(item: Definition, text: str, title: str, score: float) -> Iterato
             score=score,
             waits_because="what the constructor should take is inferred from its callers",
             parameters={"path": item.path, "class": item.qualname},
+            atomic=atomic,
         )
