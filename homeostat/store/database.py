@@ -15,9 +15,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -200,6 +197,11 @@ def migrate() -> None:
     Safe when several processes start at once: `migrations/env.py` takes a lock first.
     Raises StoreUnavailableError where the database does not answer, SchemaTooNewError.
     """
+    # It brings a template engine and three dialects, a tenth of all that a process imports.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
     if settings().database.startswith("sqlite"):
         settings().ensure_state_dir()
     config = Config()
