@@ -101,7 +101,7 @@ def _beside(
     known = knowledge.expected(repository, command, tree) if knowledge else None
     if known is None:
         return runner.prepared()
-    watch = watch_of(tree, repository, known, lazy=runner.is_pytest)
+    watch = watch_of(tree, repository, known)
     return runner.ahead(known.changes, wall_s=options.depth.replay_s, watch=watch)
 
 

@@ -36,7 +36,7 @@ _FOREIGN = frozenset({Origin.LLM, Origin.PIN})
 _FOREIGN_STRATEGIES = frozenset({"language_model", "dependency_pin"})
 
 
-def watch_of(tree: Tree, root: Path, candidate: Candidate, *, lazy: bool) -> dict[str, Any]:
+def watch_of(tree: Tree, root: Path, candidate: Candidate) -> dict[str, Any]:
     """Return what a replay follows: the lines that the patch writes, and the traced parameters."""
     return {
         "lines": {
@@ -45,7 +45,6 @@ def watch_of(tree: Tree, root: Path, candidate: Candidate, *, lazy: bool) -> dic
             if text and path.endswith(".py")
         },
         "parameters": [{"function": f, "name": n} for f, n in candidate.traced],
-        "lazy": lazy,
     }
 
 
@@ -158,7 +157,7 @@ class Prover:
         """The failing command failed before, passes now, and the changed lines really ran."""
         case = self._case
         root = case.repository
-        watch = watch_of(case.tree, root, candidate, lazy=self._runner.is_pytest)
+        watch = watch_of(case.tree, root, candidate)
         lines: dict[str, list[int]] = watch["lines"]
         struck = self._where_it_struck(candidate)
         watch["lines"] = {

@@ -8,6 +8,7 @@ library only, and Python 3.8 upwards.
 """
 
 import ast
+import atexit
 import functools
 import json
 import linecache
@@ -15,10 +16,8 @@ import os
 import sys
 import types
 
-try:
-    import pytest
-except ImportError:  # a plain program in an environment without pytest
-    pytest = None
+#: Where this is its plugin it is there; a plain program need not wait for its import.
+pytest = sys.modules.get("pytest")
 
 _LONGEST_MESSAGE = 2000
 _MOST_FRAMES = 60
@@ -290,6 +289,24 @@ def _rewrite_only_what_is_not_installed():
     )
 
 
+def leave(status):
+    """End with a status that says failed, without taking the interpreter apart.
+
+    That takes a fifth of a long run, and a program that has failed cannot pass by it. To be called
+    when the program's threads have ended and its own exit functions have run.
+    """
+    if status == 0 or os.getpid() != _OWNER:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # noqa: S110 - closed or taken away: nothing is held back
+            pass
+    os._exit(status)
+
+
+_sessions = []
+
 if pytest is not None:
     try:
         _rewrite_only_what_is_not_installed()
@@ -338,3 +355,12 @@ if pytest is not None:
     def pytest_sessionfinish(session, exitstatus):
         """Record that the session came to its end, and how."""
         _emit({"kind": "finished", "exitstatus": int(exitstatus)})
+        _sessions.append(session)
+
+    # It is registered before those of the target, so that it is called after them.
+    @atexit.register
+    def _leave():
+        """End a failed `python -m pytest` at once."""
+        spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+        if _sessions and getattr(spec, "name", "") == "pytest.__main__":
+            leave(int(_sessions[-1].exitstatus))

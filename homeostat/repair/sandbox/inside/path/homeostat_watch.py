@@ -4,6 +4,7 @@ One JSON line of kind `watched` on the inherited descriptor when the program end
 library only, and Python 3.8 upwards.
 """
 
+import _thread
 import atexit
 import dis
 import json
@@ -29,9 +30,9 @@ _carried = {}
 def watch():
     """Trace the lines and parameters named in HOMEOSTAT_WATCH.
 
-    A trace function costs at every call of the program, so with `lazy` (pytest, which imports
-    what it runs) tracing begins when a watched file is first imported, and only functions that
-    hold a watched line are followed line by line.
+    A trace function costs at every call of the program: a third of a long import. So it is on only
+    while something can still be seen: from the first execution of a watched file's code to the last
+    of its watched lines; and only functions that hold one are followed line by line.
     """
     order = json.loads(os.environ.pop("HOMEOSTAT_WATCH"))
     wanted = {name: set(lines) for name, lines in order.get("lines", {}).items()}
@@ -40,16 +41,31 @@ def watch():
     for item in order.get("parameters", []):
         by_function.setdefault(item["function"], []).append(item["name"])
     concerned = {}
+    left = {}
+    following = set()
+    main = _thread.get_ident()
+
+    def awaited():
+        """Whether code has been executed of which something is still to be seen."""
+        return any(left.values()) or bool(left and by_function)
+
+    def saw(frame):
+        name, line = frame.f_code.co_filename, frame.f_lineno
+        _seen_lines[name].add(line)
+        if line in left.get(name, ()):
+            left[name].discard(line)
+            if not awaited() and sys.gettrace() is tracer:
+                sys.settrace(None)
 
     def concerns(code):
         if code not in concerned:
-            lines = {line for _, line in dis.findlinestarts(code)} | {code.co_firstlineno}
             name = getattr(code, "co_qualname", code.co_name)
-            concerned[code] = bool(lines & wanted[code.co_filename]) or name in by_function
+            found = bool(_own_lines(code) & wanted[code.co_filename])
+            concerned[code] = found or name in by_function
         return concerned[code]
 
     def local(frame, event, argument):
-        _seen_lines[frame.f_code.co_filename].add(frame.f_lineno)
+        saw(frame)
         if event == "return":
             qualname = getattr(frame.f_code, "co_qualname", frame.f_code.co_name)
             for name in by_function.get(qualname, ()):
@@ -59,28 +75,44 @@ def watch():
     def tracer(frame, event, argument):
         if frame.f_code.co_filename not in wanted:
             return None
-        _seen_lines[frame.f_code.co_filename].add(frame.f_lineno)
+        saw(frame)
         return local if concerns(frame.f_code) else None
 
-    atexit.register(_report_watched)
-    if order.get("lazy"):
-        _trace_from_first(tracer, frozenset(wanted))
-    else:
-        sys.settrace(tracer)
-
-
-def _trace_from_first(tracer, files):
-    """Begin to trace when the code of one of the files is first executed."""
-    begun = []
-
-    def hook(event, arguments):
-        if event != "exec" or begun:
+    def executed(event, arguments):
+        """Look for all that is still to be seen of the code that is executed now."""
+        name = None
+        if event == "exec":
+            name = getattr(arguments[0], "co_filename", None)
+        elif event == "cpython.run_file" and arguments[0]:
+            # A program's own file is executed without its code being told.
+            name = os.path.abspath(arguments[0])
+        thread = _thread.get_ident()
+        if name in wanted:
+            lines = _lines(arguments[0]) if event == "exec" else wanted[name]
+            left.setdefault(name, set()).update(lines & wanted[name] - _seen_lines[name])
+            following.clear()
+        elif not left or thread != main or thread in following:
             return
-        if getattr(arguments[0], "co_filename", None) in files:
-            begun.append(True)
+        # What another thread has imported is often used by the main one.
+        following.add(thread)
+        if awaited():
             sys.settrace(tracer)
 
-    sys.addaudithook(hook)
+    atexit.register(_report_watched)
+    sys.addaudithook(executed)
+
+
+def _own_lines(code):
+    return {line for _, line in dis.findlinestarts(code)} | {code.co_firstlineno}
+
+
+def _lines(code):
+    """Return the lines that hold code, those of its functions and classes too."""
+    found = _own_lines(code)
+    for constant in code.co_consts:
+        if hasattr(constant, "co_code"):
+            found |= _lines(constant)
+    return found
 
 
 def _observe(qualname, name, frame, returned):
