@@ -27,8 +27,9 @@ def candidates(case: Case) -> Iterator[Candidate]:
             declared = [item for item in _methods(case, classes) if item.name == wanted]
             for abstract, concrete in _pairs(case, classes, declared):
                 for item, name in ((abstract, concrete.name), (concrete, abstract.name)):
-                    candidate = renamed(case, name, item) if case.index.uses(name) else None
-                    if candidate is not None:
+                    # An attribute of that name may be anybody's, a list's `insert` as well.
+                    candidate = renamed(case, name, item, told=True)
+                    if candidate is not None and case.index.uses(name):
                         yield candidate
 
 

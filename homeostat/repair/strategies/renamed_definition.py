@@ -117,17 +117,20 @@ def _users(case: Case, item: Definition) -> list[tuple[str, int]]:
     return [use for use in found if use[0] == item.path or use in asked]
 
 
-def renamed(case: Case, wanted: str, item: Definition) -> Candidate | None:
-    """Return what is defined by the wanted name, None where it is not likely to have had it."""
+def renamed(case: Case, wanted: str, item: Definition, *, told: bool = False) -> Candidate | None:
+    """Return what is defined by the wanted name, None where it is not likely to have had it.
+
+    `told` says that more than the names speaks for it; who uses the present one then only waits.
+    """
     present = item.name
     if wanted.startswith("__") != present.startswith("__"):
         return None
     alike = similarity(present, wanted)
     users = _users(case, item)
     elsewhere = [use for use in users if use[0] != item.path]
-    if alike < _LEAST_SIMILAR and (users or item.kind == "assignment"):
+    if not told and alike < _LEAST_SIMILAR and (users or item.kind == "assignment"):
         return None
-    if alike < SIMILAR and elsewhere:
+    if not told and alike < SIMILAR and elsewhere:
         return None
     if isinstance(item.node, ast.Assign | ast.AnnAssign) and alike < SIMILAR:
         return None

@@ -58,7 +58,10 @@ CASES: dict[str, tuple[dict[str, str], str, str, str]] = {
         "+    price: float = 0.0", "object | None",
     ),
     "an abstract method": (
-        {"shop.py": BASE.format(declared="insert", implemented="put")},
+        {
+            "shop.py": BASE.format(declared="insert", implemented="put"),
+            "rows.py": "def headed(rows, head):\n    rows.insert(0, head)\n    return rows\n",
+        },
         "from shop import Drawer\nassert Drawer().put(1) == 2\n",
         "+    def put(self, price):", "-    def put",
     ),
