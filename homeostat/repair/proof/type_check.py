@@ -1,4 +1,4 @@
-"""The type checker's step: no finding that the last good commit had not."""
+"""The type checker's step: no finding that the good commit had not."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from homeostat.repair.case import Candidate, Case
+from homeostat.repair.case import Candidate, Case, Origin
 from homeostat.repair.evidence import is_test
+from homeostat.repair.history import UNCOMMITTED
 from homeostat.repair.proof.record import Step
 from homeostat.repair.proof.tools import type_errors
 from homeostat.repair.proof.units import new_lines
@@ -19,12 +20,13 @@ Findings = Counter[tuple[str, str]]
 
 
 def type_step(case: Case, candidate: Candidate) -> Step:
-    """No finding of ty that the last good commit had not and that the patch has part in.
+    """No finding of ty that the good commit had not and that the patch has part in.
 
     Raises ToolMissingError where ty cannot be run.
     """
     paths = _typed_files(case, candidate)
-    lines = None if case.history.last_good() else _changed_lines(case, candidate)
+    good_commit = _good_commit(case, candidate)
+    lines = None if good_commit else _changed_lines(case, candidate)
 
     def patched() -> Findings:
         with tempfile.TemporaryDirectory(prefix="homeostat-types-") as folder:
@@ -33,7 +35,7 @@ def type_step(case: Case, candidate: Candidate) -> Step:
 
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(patched)
-        good, present, name = _good_types(case, paths)
+        good, present, name = _good_types(case, good_commit, paths)
         after = waiting.result()
     words = {word for symptom in case.symptoms for word in (symptom.name, *symptom.names)}
     good_rules, after_rules = _by_rule(good), _by_rule(after)
@@ -51,10 +53,20 @@ def type_step(case: Case, candidate: Candidate) -> Step:
     return Step("types", not new, detail, observed={"against": name, "new": len(new)})
 
 
-def _good_types(case: Case, paths: list[str]) -> tuple[Findings, Findings, str]:
-    """Ty's findings in the last good commit (or the present tree), and in the present tree."""
+def _good_commit(case: Case, candidate: Candidate) -> str | None:
+    """Return the commit to compare with: what a restore goes back to, else the one before this.
+
+    What took the thing away may lie some commits back, and those since are no better than now.
+    """
+    commit = candidate.parameters.get("commit") if candidate.origin is Origin.HISTORY else None
+    if isinstance(commit, str) and commit != UNCOMMITTED:
+        return f"{commit}^"
+    return case.history.last_good()
+
+
+def _good_types(case: Case, good: str | None, paths: list[str]) -> tuple[Findings, Findings, str]:
+    """Ty's findings in the good commit (or the present tree), and in the present tree."""
     present = type_errors(case.tree.root, case.interpreter, paths)
-    good = case.history.last_good()
     if good is None:
         return present, present, "the present tree (there is no earlier commit)"
     changes = case.history.tree_at(good)
@@ -62,7 +74,7 @@ def _good_types(case: Case, paths: list[str]) -> tuple[Findings, Findings, str]:
         return present, present, "the present tree (the commit cannot be read)"
     with tempfile.TemporaryDirectory(prefix="homeostat-types-") as folder:
         tree = case.tree.patched(changes, Path(folder) / "tree")
-        return type_errors(tree.root, case.interpreter, paths), present, f"commit {good[:10]}"
+        return type_errors(tree.root, case.interpreter, paths), present, f"commit {_short(good)}"
 
 
 def _typed_files(case: Case, candidate: Candidate) -> list[str]:
@@ -88,6 +100,10 @@ def _changed_lines(case: Case, candidate: Candidate) -> dict[str, list[int]]:
             origins = [before] if before is not None else [*gone, None]
             found[path] = min((new_lines(old, text) for old in origins), key=len)
     return found
+
+
+def _short(commit: str) -> str:
+    return commit[:10] + commit[40:]
 
 
 def _rule(text: str) -> str:
