@@ -49,6 +49,17 @@ def test_a_table_that_fills_and_then_is_full_is_no_leak(full_after: float, seed:
     assert leak_per_minute(shape) is None
 
 
+def test_what_warms_up_ever_more_slowly_is_no_leak() -> None:
+    """A fix worker's child over the ten minutes of a report, in megabytes, one each 30 s."""
+    seen = [
+        149.86, 149.86, 163.35, 166.03, 167.06, 167.12, 168.05, 167.51, 167.92, 168.03, 168.44,
+        168.80, 168.93, 169.30, 169.12, 169.52, 169.32, 169.39, 169.70, 169.78, 169.90, 169.82,
+    ]  # fmt: skip
+    for end in range(12, len(seen) + 1):
+        shape = [(START + timedelta(seconds=30 * n), mb * MB) for n, mb in enumerate(seen[:end])]
+        assert leak_per_minute(shape) is None, end
+
+
 @pytest.mark.parametrize("flat_from", [2.0, 3.0, 4.0])
 @pytest.mark.parametrize("seed", range(5))
 def test_a_table_that_fills_in_two_steps_is_no_leak(flat_from: float, seed: int) -> None:
