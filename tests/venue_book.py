@@ -12,6 +12,7 @@ from homeostat.store.database import reading, transaction
 from homeostat.store.trading import PAPER, Order, Position, client_order_id
 from homeostat.trading.market.panel import Instrument
 from homeostat.trading.venue import Wanted, intent
+from tests.positions import held_position
 
 COIN = Instrument("BTCUSDT", base="BTC")
 DECISION = "cycle-1.BTCUSDT"
@@ -27,21 +28,14 @@ def want_entry(quantity: float = 0.01) -> str:
         store.book_of(session, PAPER)
         wanted = Wanted(DECISION, PAPER, COIN, "ENTRY", 1, quantity, 60_000.0)
         order = intent.send(session, None, wanted)
-        position = Position(
+        position = held_position(
             decision_id=DECISION,
-            book=PAPER,
-            symbol="BTCUSDT",
-            model="m",
-            side=1,
             quantity=quantity,
             first_quantity=quantity,
             entry=60_000.0,
             stop=59_000.0,
             take_profit=62_000.0,
-            trail=0.01,
-            partial=0.5,
             risk_per_unit=1_000.0,
-            confidence=0.7,
             mark=60_000.0,
         )
         session.add(position)

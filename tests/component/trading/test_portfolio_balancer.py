@@ -33,6 +33,7 @@ from homeostat.trading.portfolio_balancer import (
 )
 from homeostat.trading.portfolio_balancer.limits import shut
 from tests.market_moment import MOMENT
+from tests.positions import held_position
 
 ROOT = Path(__file__).parents[3]
 
@@ -44,21 +45,16 @@ def wish(number: int, **more: Any) -> Candidate:
 
 
 def held_of(symbol: str, quantity: float) -> trading.Position:
-    return trading.Position(
+    return held_position(
         decision_id=f"c.{symbol}",
-        book=PAPER,
         symbol=symbol,
-        model="m",
-        side=1,
         quantity=quantity,
         first_quantity=quantity,
         entry=10.0,
         stop=9.0,
         take_profit=12.0,
         trail=0.1,
-        partial=0.5,
         risk_per_unit=1.0,
-        confidence=0.7,
         mark=10.0,
     )
 

@@ -17,6 +17,7 @@ from homeostat.trading import venue
 from homeostat.trading.flow.opening import _BEGINNING
 from homeostat.trading.market.panel import Instrument
 from homeostat.trading.venue import Bar
+from tests.positions import held_position
 
 START = datetime(2026, 1, 1, 7, 30, tzinfo=UTC)
 COIN = Instrument("BTCUSDT", base="BTC", half_spread=0.0002, funding_rate=0.001)
@@ -39,23 +40,12 @@ def send(session: Session, position: Position | None, **more: object) -> Order:
 
 
 def hold(session: Session, side: int = 1) -> Position:
-    position = Position(
+    position = held_position(
         decision_id="c.BTC",
-        book="paper",
-        symbol="BTCUSDT",
-        model="m",
         cluster=0,
         side=side,
-        quantity=10.0,
-        first_quantity=10.0,
-        entry=100.0,
         stop=100.0 - 2 * side,
         take_profit=100.0 + 4 * side,
-        trail=0.01,
-        partial=0.5,
-        risk_per_unit=2.0,
-        confidence=0.7,
-        mark=100.0,
         costs=0.0,
         marked_at=START,
         opened_at=START,
