@@ -118,17 +118,17 @@ def flow_figures(cycles: int) -> dict[str, Any]:
 
 @contextmanager
 def counted_statements(engine: Any) -> Iterator[list[str]]:
-    """Give a list that every statement sent to the driver is noted in."""
+    """Give a list that every statement is noted in that SQLite runs, each row of several alike."""
     from sqlalchemy import event
 
     sent: list[str] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
-        sent.append(statement)
+    def trace(connection: Any, *_more: Any) -> None:
+        connection.set_trace_callback(sent.append)
 
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(engine, "checkout", trace)
     yield sent
-    event.remove(engine, "before_cursor_execute", note)
+    event.remove(engine, "checkout", trace)
 
 
 def loop_figures(cycles: int) -> dict[str, Any]:

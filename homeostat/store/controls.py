@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import String, bindparam, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from homeostat.clock import utcnow
 from homeostat.store.base import Base, UtcDateTime
+from homeostat.store.prepared import Prepared, Row
 
 #: No new position is opened while this holds.
 TRADING_PAUSED = "trading.paused"
@@ -42,7 +42,8 @@ class Control(Base):
 
 # Switches are read many times a second; a row without the ORM's bookkeeping costs a third.
 _ALL = select(Control.__table__.c.name, Control.__table__.c.until)
-_NAMED = _ALL.where(Control.__table__.c.name == bindparam("name"))
+_NAMED = Prepared(_ALL.where(Control.__table__.c.name == bindparam("name")))
+_EACH = Prepared(_ALL)
 
 
 def set_on(
@@ -71,17 +72,17 @@ def lift(session: Session, name: str) -> bool:
 
 def is_on(session: Session, name: str) -> bool:
     """Return whether the switch holds at this moment."""
-    return name in _holding(session.connection().execute(_NAMED, {"name": name}).all())
+    return name in _holding(_NAMED.rows(session, name=name))
 
 
 def holding(session: Session) -> frozenset[str]:
     """Return the names of all switches that hold at this moment, in one look."""
-    return _holding(session.connection().execute(_ALL).all())
+    return _holding(_EACH.rows(session))
 
 
-def _holding(rows: Iterable[Any]) -> frozenset[str]:
+def _holding(rows: Iterable[Row]) -> frozenset[str]:
     now = utcnow()
-    return frozenset(row.name for row in rows if row.until is None or row.until > now)
+    return frozenset(name for name, until in rows if until is None or until > now)
 
 
 def expired(session: Session) -> Sequence[Control]:

@@ -79,11 +79,15 @@ def part(panel: Panel, at: datetime, need: int = NEED_BARS) -> tuple[str, ...]:
     if age > port.FRESH_S:
         return (Abstain.STALE.value,) * count
     cut, read = np.s_[:, -need:], np.s_[:, -INPUT_BARS:]
-    closes = panel.close[read]
-    moving = (closes != closes[:, :1]).any(axis=1)
-    traded = ~(panel.volume[read] == 0).all(axis=1)
-    if not traded.all() and not (panel.volume > 0).any():
-        traded[:] = True
+    # The newest bar alone says of nearly every symbol that it moves and is traded.
+    closes, volumes = panel.close[read], panel.volume[read]
+    moving, traded = closes[:, -1] != closes[:, 0], volumes[:, -1] != 0
+    if not moving.all():
+        moving = (closes != closes[:, :1]).any(axis=1)
+    if not traded.all():
+        traded = ~(volumes == 0).all(axis=1)
+        if not traded.all() and not (panel.volume > 0).any():
+            traded[:] = True
     if _all_sound(panel, cut) and len(panel.times) >= need and moving.all() and traded.all():
         return (Abstain.NONE.value,) * count
     sound = _sound(panel, cut)

@@ -11,9 +11,10 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, cast
 
-from sqlalchemy import Update, bindparam, func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
+from homeostat.store.prepared import Prepared
 from homeostat.store.rows import read_anew
 from homeostat.store.trading.book import Order, Position
 
@@ -27,7 +28,7 @@ _SLIPPED = func.coalesce(
     .scalar_subquery(),
     0.0,
 )
-_OPEN = (
+_OPEN = Prepared(
     select(*_TABLE.c, _SLIPPED)
     .where(_TABLE.c.book == bindparam("in_book"), _TABLE.c.closed_at.is_(None))
     .order_by(_TABLE.c.id)
@@ -66,7 +67,7 @@ def take_open(session: Session, book: str) -> list[tuple[Position, float]]:
     Beside each stands what its fills lost against the prices that were expected, in money.
     """
     session.flush()
-    rows = session.connection().execute(_OPEN, {"in_book": book})
+    rows = _OPEN.rows(session, in_book=book)
     return [
         (cast("Position", _AtHand(dict(zip(_COLUMNS, row, strict=True)))), float(slipped))
         for *row, slipped in rows
@@ -79,21 +80,23 @@ def put_back(session: Session, positions: Iterable[Position]) -> None:
     What somebody else wrote meanwhile of the other columns stands, and a mapped object of the same
     row is read anew when it is next looked at.
     """
+    mapped = any(isinstance(one, Position) for one in session.identity_map.values())
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for one in cast("Iterable[_AtHand]", positions):
         changed = one.changed()
         if changed:
             names = MARKED if _MARKED_SET.issuperset(changed) else tuple(changed)
-            row = {"key": one.id} | {name: getattr(one, name) for name in names}
+            present = vars(one)
+            row = {"key": one.id} | {name: present[name] for name in names}
             groups.setdefault(names, []).append(row)
-            read_anew(session, Position, one.id)
-    connection = session.connection()
+            if mapped:
+                read_anew(session, Position, one.id)
     for names, rows in groups.items():
-        connection.execute(_change_of(names), rows)
+        _change_of(names).send(session, rows)
 
 
 @lru_cache(maxsize=64)
-def _change_of(names: tuple[str, ...]) -> Update:
+def _change_of(names: tuple[str, ...]) -> Prepared:
     """Return the statement that changes these columns of one position."""
-    change: Update = update(_TABLE).where(_TABLE.c.id == bindparam("key"))
-    return change.values({name: bindparam(name) for name in names})
+    change = update(_TABLE).where(_TABLE.c.id == bindparam("key"))
+    return Prepared(change.values({name: bindparam(name) for name in names}))

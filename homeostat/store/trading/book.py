@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from homeostat.clock import new_id, utcnow
 from homeostat.store.base import Base, UtcDateTime
+from homeostat.store.prepared import Prepared
 from homeostat.store.rows import insert_into
 
 #: The books that are kept: trades of the workload, and those of the canary that proves the flow.
@@ -138,7 +139,7 @@ def order_of(session: Session, client_id: str) -> Order | None:
     for one in session.new:
         if isinstance(one, Order) and one.client_id == client_id:
             return one
-    if session.connection().execute(_KNOWN, {"key": client_id}).first() is None:
+    if not _KNOWN.rows(session, key=client_id):
         return None
     return session.get(Order, client_id)
 
@@ -150,7 +151,7 @@ _OPEN = (
     .order_by(Position.id)
 )
 _ORDER = Order.__table__.c
-_KNOWN = select(_ORDER.client_id).where(_ORDER.client_id == bindparam("key"))
+_KNOWN = Prepared(select(_ORDER.client_id).where(_ORDER.client_id == bindparam("key")))
 _BOOK = select(Book).where(Book.name == bindparam("book"))
 _LOCKED = _BOOK.execution_options(populate_existing=True).with_for_update()
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from homeostat.clock import new_id, utcnow
 from homeostat.store.base import JSON, Base, UtcDateTime
+from homeostat.store.prepared import Prepared
 
 
 class Directive(Base):
@@ -142,7 +143,7 @@ def _in_force() -> Select[Any]:
     return select(*p.c, *u.c, *d.c).select_from(joined)
 
 
-_IN_FORCE = _in_force()
+_IN_FORCE = Prepared(_in_force())
 #: The newest universe's symbols by its id: a snapshot is written once, and read every cycle.
 _members: dict[str, frozenset[str]] = {}
 
@@ -160,7 +161,7 @@ class InForce(NamedTuple):
 
 def in_force(session: Session) -> InForce:
     """Return what the flow obeys, read in one look."""
-    row = session.connection().execute(_IN_FORCE).one()
+    [row] = _IN_FORCE.rows(session)
     policy, policy_until, rule, universe, until, mode, *directive = row
     return InForce(
         PolicyHead(policy, policy_until, rule) if policy is not None else None,

@@ -15,6 +15,7 @@ from homeostat import registry
 from homeostat.clock import aware, new_id
 from homeostat.settings import Settings
 from homeostat.store import trading as store
+from homeostat.store.prepared import Prepared
 from homeostat.store.trading import PAPER, Book, DecisionCycle, EquityPoint, Position
 from homeostat.trading.flow import entries, evidence, exits
 from homeostat.trading.flow.batch import Batch
@@ -28,8 +29,11 @@ from homeostat.trading.signals import Agent, EwmaModel
 
 LOOKBACK = 240
 _CYCLE = DecisionCycle.__table__.c
-_RAN = select(_CYCLE.id).where(_CYCLE.book == PAPER, _CYCLE.due_at == bindparam("due_at"))
-_POINT = insert(EquityPoint.__table__)  # type: ignore[arg-type]  # a model's table is a Table at run time
+_RAN = Prepared(select(_CYCLE.id).where(_CYCLE.book == PAPER, _CYCLE.due_at == bindparam("due_at")))
+_POINT = Prepared(
+    insert(EquityPoint.__table__),  # type: ignore[arg-type]  # a model's table is a Table at run time
+    *EquityPoint.__table__.c.keys(),
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class _Tick:
 
 def _run(tick: _Tick, parties: Parties) -> Summary:
     session = tick.session
-    listed = {one.symbol: one for one in tick.market.instruments}
+    listed = tick.market.listed
     ground = Ground.read(session, tick.due_at)
     floor = exits.Floor(session, tick.panel, listed, parties, ground)
     done = exits.manage(floor, PAPER)
@@ -125,7 +129,7 @@ def _run(tick: _Tick, parties: Parties) -> Summary:
 
 def has_run(session: Session, due_at: datetime) -> bool:
     """Return whether the tick that was due then is in the journal."""
-    return session.connection().execute(_RAN, {"due_at": due_at}).first() is not None
+    return bool(_RAN.rows(session, due_at=due_at))
 
 
 def _inputs(source: str, batch: Batch, model: Agent | None, ground: Ground) -> dict[str, Any]:
@@ -150,5 +154,5 @@ def _equity(session: Session, book: Book, at: datetime, held: Iterable[Position]
     if total > book.peak_equity:  # noqa: PLR1730  # setting it to itself would have it looked over
         book.peak_equity = total
     point = {"book": PAPER, "at": at, "equity": total, "open_positions": len(still_open)}
-    session.connection().execute(_POINT, point)
+    _POINT.change(session, **point)
     return float(total)

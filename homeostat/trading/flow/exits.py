@@ -6,8 +6,9 @@ is an entry, is asked for. Where several want different things, the table of aut
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from math import isfinite
 
 import numpy as np
@@ -20,7 +21,7 @@ from homeostat.trading.authority import Claim, Ruling, Wants, rule_on
 from homeostat.trading.flow import additions
 from homeostat.trading.flow.floor import Floor
 from homeostat.trading.flow.parties import Parties
-from homeostat.trading.market.panel import BAR_S, Floats
+from homeostat.trading.market.panel import BAR_S, Floats, Panel
 from homeostat.trading.market.spread import widths
 from homeostat.trading.venue import Closed
 
@@ -52,20 +53,21 @@ class Exits:
 def manage(floor: Floor, book: str) -> Exits:
     """Let every bar that closed since happen to each open position, and act on the ruling."""
     done = Exits()
-    places = {symbol: row for row, symbol in enumerate(floor.panel.symbols)}
+    places = floor.panel.places
     taken = store.take_open(floor.session, book)
     spreads = _spreads(floor, {one.symbol for one, _ in taken} & places.keys(), places)
+    bars = _Bars(floor.panel, [one.marked_at for one, _ in taken])
     for position, slipped in taken:
         row = places.get(position.symbol)
         if row is None:
             done.unpriced.append(position.symbol)
             done.held.append(position)
             continue
-        bars = position.bars
-        closed = _bars(floor, position, row)
+        seen = position.bars
+        closed = _live_through(floor, position, bars.of(row))
         if closed is None:
             # A bar that was seen before is no second one to say the same.
-            if position.bars > bars:
+            if position.bars > seen:
                 _label(floor, position, row, spreads[position.symbol], slipped)
             closed = _act(floor, position, row, done)
         if closed is None:
@@ -86,16 +88,28 @@ def _spreads(floor: Floor, symbols: set[str], places: Mapping[str, int]) -> dict
     return dict(zip(symbols, found.tolist(), strict=True))
 
 
-def _bars(floor: Floor, position: Position, row: int) -> Closed | None:
-    panel = floor.panel
-    first = panel.times.searchsorted(position.marked_at.timestamp() - BAR_S, side="right")
+class _Bars:
+    """The bars that are new to any of these positions; a position passes over what it has seen."""
+
+    def __init__(self, panel: Panel, marked: Iterable[datetime]) -> None:
+        oldest = min((one.timestamp() for one in marked), default=0.0)
+        first = panel.times.searchsorted(oldest - BAR_S, side="right")
+        self._times = panel.times[first:].tolist()
+        prices = (panel.open, panel.high, panel.low, panel.close)
+        self._prices = [one[:, first:] for one in prices]
+
+    def of(self, row: int) -> Iterator[venue.Bar]:
+        """Yield those of one row, oldest first; a bar that misses a price is none."""
+        columns = [one[row].tolist() for one in self._prices]
+        for time, *values in zip(self._times, *columns, strict=True):
+            if all(map(isfinite, values)):
+                yield venue.bar_of(time, *values)
+
+
+def _live_through(floor: Floor, position: Position, bars: Iterator[venue.Bar]) -> Closed | None:
+    """Let the bars happen to a position; returns how one of them closed it, or None."""
     instrument = floor.listed[position.symbol]
-    prices = (panel.open, panel.high, panel.low, panel.close)
-    columns = [one[row, first:].tolist() for one in prices]
-    for time, *values in zip(panel.times[first:].tolist(), *columns, strict=True):
-        if not all(map(isfinite, values)):
-            continue
-        bar = venue.bar_of(float(time), *values)
+    for bar in bars:
         if closed := venue.advance(floor.session, position, bar, instrument):
             return closed
     return None

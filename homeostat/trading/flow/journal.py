@@ -9,11 +9,15 @@ import numpy as np
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
+from homeostat.store.prepared import Prepared
 from homeostat.store.trading import DecisionCycle, write_decisions
 from homeostat.trading.flow.batch import OPENED, Batch
 from homeostat.trading.market import digest
 
-_HEAD = insert(DecisionCycle.__table__)  # type: ignore[arg-type]  # a model's table is a Table at run time
+_HEAD = Prepared(
+    insert(DecisionCycle.__table__),  # type: ignore[arg-type]  # a model's table is a Table at run time
+    *DecisionCycle.__table__.c.keys(),
+)
 
 
 def journal(
@@ -45,7 +49,7 @@ def journal(
         "inputs": {**inputs, "rows": marks},
         "counts": {"rules": rules, **counts},
     }
-    session.connection().execute(_HEAD, head)
+    _HEAD.change(session, **head)
     columns: dict[str, list[Any]] = {
         "symbol": list(batch.panel.symbols),
         "rule": written,

@@ -49,7 +49,7 @@ def open_trades(batch: Batch, desk: Desk, directive: Directive | None) -> None:
     if verdicts is None:
         batch.stop(rows, "PBA_AWAY")
         return
-    place = {symbol: row for row, symbol in enumerate(batch.panel.symbols)}
+    place = batch.panel.places
     denied: dict[str, list[int]] = {}
     for verdict in verdicts:
         row = place[verdict.candidate.symbol]
@@ -110,7 +110,7 @@ def ask_for_room(batch: Batch, asking: Asking, rows: NDArray[np.intp]) -> list[A
     if code:
         # A full book denies everybody alike; nobody has to be ranked for that.
         if code != "CRITICAL_VIOLATIONS":
-            denied = [row for row in rows if symbols[row] in held.symbols]
+            denied = [row for row in rows.tolist() if symbols[row] in held.symbols]
             batch.stop(denied, "POSITION_ALREADY_OPEN")
         batch.stop(rows, code)
         return []

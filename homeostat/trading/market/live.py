@@ -45,7 +45,7 @@ class LiveMarket(Market):
         shape = (len(FIELDS), len(self.instruments))
         blank = np.full(shape, np.nan)
         minutes = range(last - bars + 1, last + 1)
-        whole = np.stack([known.get(minute, blank) for minute in minutes], axis=2)
+        whole = np.stack([known.get(minute, blank) for minute in minutes]).transpose(1, 2, 0)
         times = BAR_S * np.arange(last - bars + 1, last + 1, dtype=np.int64)
         return Panel(tuple(one.symbol for one in self.instruments), times, *whole)
 

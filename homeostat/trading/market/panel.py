@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +57,8 @@ class Panel:
     """Candles of n symbols over the same t minutes; arrays are (n, t), NaN where a bar is missing.
 
     The last column is the newest closed bar. `times` (t,) are opening moments in epoch seconds.
+    A market lays its arrays minute after minute (Fortran's order), so that a window of minutes is
+    one stretch of memory: passes over scattered rows cost twice to four times as much.
     """
 
     symbols: tuple[str, ...]
@@ -63,6 +68,11 @@ class Panel:
     low: Floats
     close: Floats
     volume: Floats
+
+    @property
+    def places(self) -> Mapping[str, int]:
+        """The row of each symbol."""
+        return _places(self.symbols)
 
     def window(self, start: int, stop: int) -> Panel:
         """Return the columns [start, stop)."""
@@ -92,6 +102,11 @@ class Panel:
     def log_returns(self) -> Floats:
         """Return the (n, t-1) log returns of the closes; NaN beside a missing bar."""
         return np.diff(np.log(self.close), axis=1)
+
+
+@lru_cache(maxsize=4)
+def _places(symbols: tuple[str, ...]) -> Mapping[str, int]:
+    return MappingProxyType({symbol: row for row, symbol in enumerate(symbols)})
 
 
 def on_grid(series: list[Candles], times: Times) -> Panel:

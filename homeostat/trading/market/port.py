@@ -65,8 +65,10 @@ def recorded(data: Path, state_dir: Path) -> Market:
     grids = [_minutes(one) for one in series]
     length = max(len(grid.times) for grid in grids)
     columns = {
-        name: np.concatenate(
-            [getattr(grid, name)[:, np.arange(length) % len(grid.times)] for grid in grids]
+        name: np.asfortranarray(
+            np.concatenate(
+                [getattr(grid, name)[:, np.arange(length) % len(grid.times)] for grid in grids]
+            )
         )
         for name in ("open", "high", "low", "close", "volume")
     }

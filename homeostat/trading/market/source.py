@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,11 @@ class Market:
     #: Columns are the minutes of the strip; NaN where a symbol's own recording has no bar.
     strip: Panel
     state_dir: Path
+
+    @cached_property
+    def listed(self) -> Mapping[str, Instrument]:
+        """The instruments by their symbol."""
+        return {one.symbol: one for one in self.instruments}
 
     def panel(self, at: datetime, bars: int = LOOKBACK) -> Panel:
         """Return the `bars` newest closed bars as of `at`, with the faults that are in force.

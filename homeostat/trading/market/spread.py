@@ -44,8 +44,11 @@ def _root(products: Floats, errors: float) -> Floats:
     """Return (n,) the roots of the rows' means, less so many of their standard errors."""
     known = np.isfinite(products)
     count = np.maximum(known.sum(axis=1), 1)
-    mean = np.where(known, products, 0.0).sum(axis=1) / count
-    apart = np.where(known, products - mean[:, None], 0.0)
+    whole = known.all()
+    mean = (products if whole else np.where(known, products, 0.0)).sum(axis=1) / count
+    apart = products - mean[:, None]
+    if not whole:
+        apart[~known] = 0.0
     # One product alone has no error, and shows no spread.
     error = np.sqrt((apart**2).sum(axis=1) / count / np.maximum(count - 1, 1))
     root: Floats = np.sqrt(np.maximum(mean - errors * error, 0.0))

@@ -23,17 +23,18 @@ def generated(seed: int, state_dir: Path) -> Panel:
     path = _path(seed, state_dir)
     if not path.exists():
         _keep(generator.panel(seed), path)
-    # Read-only and mapped: the pages are shared by all processes.
+    # Read-only and mapped: the pages are shared by all processes. The file holds minute after
+    # minute, so that the window of a cycle is one stretch of each column.
     whole = np.asarray(np.load(path, mmap_mode="r"))
     listed = generator.instruments(seed)
     times = np.load(path.with_suffix(".times.npy"))
     symbols = tuple(instrument.symbol for instrument in listed)
-    return Panel(symbols, times, *(whole[number] for number in range(len(_COLUMNS))))
+    return Panel(symbols, times, *(whole[number].T for number in range(len(_COLUMNS))))
 
 
 def _path(seed: int, state_dir: Path) -> Path:
-    # A changed generator makes another strip.
-    source = Path(generator.__file__).read_bytes()
+    # A changed generator makes another strip, and so does another form of the file.
+    source = Path(generator.__file__).read_bytes() + Path(__file__).read_bytes()
     return state_dir / "market" / f"{seed}-{hashlib.sha256(source).hexdigest()[:12]}.npy"
 
 
@@ -41,7 +42,7 @@ def _keep(panel: Panel, path: Path) -> None:
     """Write the times first and the prices last, each in one step, so that no reader sees half."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(panel.times, path.with_suffix(".times.npy"))
-    _write(np.stack([getattr(panel, name) for name in _COLUMNS]), path)
+    _write(np.stack([getattr(panel, name).T for name in _COLUMNS]), path)
 
 
 def _write(array: np.ndarray, path: Path) -> None:

@@ -17,6 +17,7 @@ from homeostat.clock import new_id, utcnow
 from homeostat.component import Component, ComponentSpec, CycleResult, Evidence, Stopwatch, Wing
 from homeostat.settings import Mode
 from homeostat.store import trading as store
+from homeostat.store.prepared import Prepared
 from homeostat.store.trading import ModelRecord
 from homeostat.trading.market import port
 from homeostat.trading.model_supervisor import hour, labels
@@ -34,7 +35,7 @@ _log = logging.getLogger(__name__)
 _RECORDS = ModelRecord.__table__.c
 #: What the flow is told of a model that it has had counted.
 _TOLD = ("blocked_side", "judged_longs", "judged_shorts", "recent_longs", "recent_shorts")
-_COUNT = (
+_COUNT = Prepared(
     update(ModelRecord.__table__)  # type: ignore[arg-type]  # a model's table is a Table at run time
     .where(_RECORDS.model == bindparam("name"))
     .values(
@@ -83,9 +84,8 @@ class ModelSupervisor(Component):
         """
         if not abstained:
             counted = {"name": model, "more_longs": longs, "more_shorts": shorts, "now": utcnow()}
-            told = session.connection().execute(_COUNT, counted).first()
-            if told is not None:
-                return self._tally(model, *told)
+            if told := _COUNT.rows(session, **counted):
+                return self._tally(model, *told[0])
         record = self.observe(session, model, longs, shorts, abstained)
         return self._tally(model, *(getattr(record, name) for name in _TOLD))
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from homeostat.clock import utcnow
 from homeostat.errors import HomeostatError
 from homeostat.store import controls
+from homeostat.store.prepared import Prepared
 from homeostat.store.trading import (
     ModelAlias,
     ModelArtifact,
@@ -72,7 +73,7 @@ def champion(session: Session, name: str) -> ModelArtifact | None:
 
 _ALIAS, _ARTIFACT = ModelAlias.__table__.c, ModelArtifact.__table__.c
 # Every cycle asks this, so the statement is made once.
-_IN_SERVICE = (
+_IN_SERVICE = Prepared(
     select(_ALIAS.name, _ALIAS.artifact_id, _ARTIFACT.sha256)
     .join_from(ModelAlias.__table__, ModelArtifact.__table__, _ARTIFACT.id == _ALIAS.artifact_id)
     .order_by(_ALIAS.name)
@@ -131,7 +132,7 @@ def in_service(session: Session) -> Agent:
     """
     members: list[Agent] = []
     absent: dict[str, str] = {}
-    for name, identity, digest in session.connection().execute(_IN_SERVICE):
+    for name, identity, digest in _IN_SERVICE.rows(session):
         if name not in KINDS:
             continue
         try:

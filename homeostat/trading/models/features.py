@@ -6,6 +6,8 @@ of any price and any wildness. No feature looks ahead: row t is made of bars up 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from homeostat.trading.market.panel import Floats
@@ -40,10 +42,12 @@ def windows(values: Floats, ends: np.ndarray) -> Floats:
     return view[:, ends - INPUT_BARS]
 
 
+@lru_cache(maxsize=16)
 def weights(span: float) -> Floats:
-    """Return (48,) weights of an exponential mean that halve every `span` bars."""
+    """Return (48,) weights of an exponential mean that halve every `span` bars; read-only."""
     falling = 0.5 ** (np.arange(INPUT_BARS)[::-1] / span)
     found: Floats = falling / falling.sum()
+    found.flags.writeable = False
     return found
 
 

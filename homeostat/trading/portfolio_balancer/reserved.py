@@ -6,30 +6,47 @@ The flow asks and changes them every minute; the unit of work would cost four ti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
+from homeostat.store.prepared import Prepared
 from homeostat.store.trading import Reservation
 from homeostat.trading.portfolio_balancer.limits import Candidate, Limits
 
 HELD, RELEASED = "HELD", "RELEASED"
+
+
+class Reserved(NamedTuple):
+    """What is held for one decision; risk, notional and margin in the quote currency."""
+
+    decision_id: str
+    symbol: str
+    side: int
+    risk: float
+    notional: float
+    cluster: int
+    margin: float
+
+
 _TABLE: Any = Reservation.__table__
 _C = _TABLE.c
-_IN_BOOK = select(
-    _C.decision_id, _C.symbol, _C.side, _C.risk, _C.notional, _C.cluster, _C.margin
-).where(_C.state == HELD, _C.book == bindparam("in_book"))
-_TAKE = insert(_TABLE)
+_IN_BOOK = Prepared(
+    select(*(_C[name] for name in Reserved._fields)).where(
+        _C.state == HELD, _C.book == bindparam("in_book")
+    )
+)
+_TAKE = Prepared(insert(_TABLE), *_C.keys())
 _ONE = update(_TABLE).where(_C.decision_id == bindparam("key"), _C.state == HELD)
-_RELEASE = _ONE.values(state=RELEASED)
-_RESIZE = _ONE.values({name: bindparam(name) for name in ("risk", "notional", "margin")})
+_RELEASE = Prepared(_ONE.values(state=RELEASED))
+_RESIZE = Prepared(_ONE.values({name: bindparam(name) for name in ("risk", "notional", "margin")}))
 
 
-def in_book(session: Session, book: str) -> Sequence[Any]:
+def in_book(session: Session, book: str) -> list[Reserved]:
     """Return what is held in a book."""
-    return session.connection().execute(_IN_BOOK, {"in_book": book}).all()
+    return [Reserved(*row) for row in _IN_BOOK.rows(session, in_book=book)]
 
 
 def take(session: Session, book: str, candidates: Sequence[Candidate], limits: Limits) -> None:
@@ -50,17 +67,16 @@ def take(session: Session, book: str, candidates: Sequence[Candidate], limits: L
         }
         for one in candidates
     ]
-    session.connection().execute(_TAKE, rows)
+    _TAKE.send(session, rows)
 
 
 def resize(
     session: Session, decision_id: str, *, risk: float, notional: float, margin: float
 ) -> None:
     """Let a reservation that is held be of this size."""
-    sized = {"key": decision_id, "risk": risk, "notional": notional, "margin": margin}
-    session.connection().execute(_RESIZE, sized)
+    _RESIZE.change(session, key=decision_id, risk=risk, notional=notional, margin=margin)
 
 
 def release(session: Session, decision_id: str) -> bool:
     """Give a reservation back; False where none is held."""
-    return session.connection().execute(_RELEASE, {"key": decision_id}).rowcount == 1
+    return _RELEASE.change(session, key=decision_id) == 1

@@ -65,7 +65,7 @@ def derive(session: Session, cycle: Cycle, ground: Ground) -> Batch:
     if not len(rows):
         return batch
     verdicts = _ask_for_room(session, cycle, ground, parties, batch)
-    place = {symbol: row for row, symbol in enumerate(batch.panel.symbols)}
+    place = batch.panel.places
     logged = None
     for verdict in verdicts:
         row = place[verdict.candidate.symbol]
@@ -163,9 +163,11 @@ def present(session: Session, cycle: Cycle) -> tuple[Ground, list[tuple[str, str
     if told.policy is not None:
         policy = session.get(SafetyPolicy, told.policy.id)
         if policy is not None:
+            # While nothing changes its row lives on: a later end is what came after the cycle.
+            until = min(policy.expires_at, told.policy.expires_at)
+            head = told.policy._replace(policy=policy.policy, expires_at=until)
             names = ("policy", "expires_at")
-            changed += _changes("safety policy", "the safety policy", told.policy, policy, names)
-            head = told.policy._replace(policy=policy.policy, expires_at=policy.expires_at)
+            changed += _changes("safety policy", "the safety policy", told.policy, head, names)
             ground = replace(ground, policy=head)
         else:
             changed += _unknown(session, "safety policy", SafetyPolicy.id, told.policy.id)

@@ -107,7 +107,7 @@ class Followed:
             found = unlike_held(told, self.shadow.held())
             self.changed += [Change(row.id, "book", one) for one in found]
             self.ledger.told.append((row.id, told["equity"], self.shadow.book.equity))
-        places = {symbol: at for at, symbol in enumerate(batch.panel.symbols)}
+        places = batch.panel.places
         rules, rows = batch.rules, []
         for one in wanted:
             at = places.get(one.partition(".")[2], -1)

@@ -60,7 +60,7 @@ class _Walk:
     ) -> None:
         self.session, self.start, self.end = session, start, end
         self.market = port.market(settings)
-        self.listed = {one.symbol: one for one in self.market.instruments}
+        self.listed = self.market.listed
         self.report = Report()
         self.counted = Counted()
         self.kept, self.lives = kept_since(session), Lives(session, start, end)

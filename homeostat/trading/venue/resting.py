@@ -11,19 +11,20 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from homeostat.clock import utcnow
+from homeostat.store.prepared import Prepared
 from homeostat.store.trading import Order, Position, client_order_id
 
 RESTING, CANCELED = "RESTING", "CANCELED"
 _TABLE: Any = Order.__table__
 _C = _TABLE.c
-_PUT = insert(_TABLE)
-_MOVE = (
+_PUT = Prepared(insert(_TABLE), *_C.keys())
+_MOVE = Prepared(
     update(_TABLE)
     .where(_C.client_id == bindparam("key"))
     .values({name: bindparam(name) for name in ("state", "trigger", "quantity", "updated_at")})
 )
-_TRIGGER = select(_C.trigger).where(_C.client_id == bindparam("key"), _C.state == RESTING)
-_CANCEL = (
+_TRIGGER = Prepared(select(_C.trigger).where(_C.client_id == bindparam("key"), _C.state == RESTING))
+_CANCEL = Prepared(
     update(_TABLE)
     .where(_C.decision_id == bindparam("decision"), _C.state == RESTING)
     .values(state=CANCELED, updated_at=bindparam("now"))
@@ -39,8 +40,7 @@ def rest(session: Session, position: Position, kind: str, trigger: float) -> Non
         "quantity": position.quantity,
         "updated_at": now,
     }
-    connection = session.connection()
-    if connection.execute(_MOVE, {"key": client_id, **wanted}).rowcount:
+    if _MOVE.change(session, key=client_id, **wanted):
         return
     row = {
         "client_id": client_id,
@@ -56,16 +56,15 @@ def rest(session: Session, position: Position, kind: str, trigger: float) -> Non
         "reason": "",
         "created_at": now,
     }
-    connection.execute(_PUT, {**row, **wanted})
+    _PUT.change(session, **row, **wanted)
 
 
 def resting(session: Session, position: Position, kind: str = "STOP") -> float | None:
     """Return the trigger of the order that rests for the position, or None where none does."""
-    asked = {"key": client_order_id(position.decision_id, kind)}
-    return session.connection().execute(_TRIGGER, asked).scalar()
+    known = _TRIGGER.rows(session, key=client_order_id(position.decision_id, kind))
+    return known[0][0] if known else None
 
 
 def cancel(session: Session, position: Position) -> None:
     """Let nothing rest for the position any more."""
-    asked = {"decision": position.decision_id, "now": utcnow()}
-    session.connection().execute(_CANCEL, asked)
+    _CANCEL.change(session, decision=position.decision_id, now=utcnow())

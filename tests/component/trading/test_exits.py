@@ -21,6 +21,7 @@ from homeostat.trading.flow.parties import Parties
 from homeostat.trading.health import VENUE_BANNED
 from homeostat.trading.market.panel import BAR_S, Floats, Instrument, Panel
 from tests.market_moment import MOMENT
+from tests.positions import held_position
 
 COIN = "BTCUSDT"
 LATER = MOMENT + timedelta(minutes=9)
@@ -45,31 +46,26 @@ def bars(close: Floats) -> Panel:
     return Panel((COIN,), times, flat, flat, flat, flat, np.ones_like(flat))
 
 
+def columns(panel: Panel) -> list[Floats]:
+    return [panel.open, panel.high, panel.low, panel.close, panel.volume]
+
+
 def hold(session: Session, **more: Any) -> Position:
     """Hold 10 at 100 with an R of 2, marked by all bars but the last, barriers out of reach."""
     usual: dict[str, Any] = {
         "decision_id": f"c.{COIN}",
-        "book": PAPER,
         "symbol": COIN,
-        "model": "m",
-        "side": 1,
-        "quantity": 10.0,
-        "first_quantity": 10.0,
-        "entry": 100.0,
         "stop": 1.0,
         "take_profit": 900.0,
         "trail": 0.99,
         "partial": 0.4,
-        "risk_per_unit": 2.0,
-        "confidence": 0.7,
-        "mark": 100.0,
         "costs": 0.0,
         "realised": 0.0,
         "adds": 0,
         "bars": 5,
         "marked_at": MOMENT - timedelta(minutes=1),
     }
-    position = Position(**{**usual, **more})
+    position = held_position(**{**usual, **more})
     session.add(position)
     session.flush()
     return position
@@ -188,6 +184,21 @@ def test_every_bar_since_the_last_look_happens_once(since: int) -> None:
         assert one.bars == 5 + since
 
 
+@pytest.mark.usefixtures("sqlite_store")
+def test_who_missed_minutes_catches_up_beside_who_did_not() -> None:
+    with transaction() as session:
+        late = hold(session, marked_at=MOMENT - timedelta(minutes=3))
+        other = hold(session, decision_id="c.ETHUSDT", symbol="ETHUSDT")
+        seen = bars(np.full(130, 100.0))
+        both = Panel(
+            (COIN, "ETHUSDT"), seen.times, *(np.repeat(one, 2, axis=0) for one in columns(seen))
+        )
+        listed = {symbol: Instrument(symbol, base=symbol) for symbol in both.symbols}
+        exits.manage(Floor(session, both, listed, Parties(session), ground()), PAPER)
+        session.expire_all()
+        assert (late.bars, other.bars) == (8, 6)
+
+
 @pytest.mark.parametrize(
     ("found", "claims"),
     [
@@ -214,6 +225,10 @@ def test_every_bar_since_the_last_look_happens_once(since: int) -> None:
             ],
         ),
         # What has run out asks for nothing any more, and forbids adding.
+        (
+            Ground(MOMENT, frozenset(), PolicyHead("p", MOMENT, "EMERGENCY_SHUTDOWN"), order()),
+            [("safety", Wants.NO_ADD, "SAFETY_POLICY_EXPIRED")],
+        ),
         (
             ground(reduce_global_risk=True, expires_at=MOMENT),
             [("safety", Wants.NO_ADD, "DIRECTIVE_EXPIRED")],
@@ -276,3 +291,13 @@ def test_what_each_position_lost_to_slippage_is_summed_over_its_orders() -> None
         session.flush()
         taken = trading.take_open(session, PAPER)
         assert [(one.decision_id, slipped) for one, slipped in taken] == [(f"c.{COIN}", 2.0)]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_mapped_position_is_read_anew_once_its_copy_was_put_back() -> None:
+    with transaction() as session:
+        mapped = hold(session)
+        [(copy, _)] = trading.take_open(session, PAPER)
+        copy.mark, copy.label = 107.0, "WINNER"
+        trading.put_back(session, [copy])
+        assert (mapped.mark, mapped.label) == (107.0, "WINNER")

@@ -27,6 +27,7 @@ from homeostat.store.trading import (
     ModelRecord,
     Order,
     Position,
+    SafetyPolicy,
     UniverseSnapshot,
     decision_id,
 )
@@ -241,6 +242,24 @@ def test_a_universe_that_was_changed_afterwards_is_named() -> None:
     assert [one.differs for one in report.differing if one.id.endswith(f".{symbol}")] == [
         "OPENED, and now NOT_IN_UNIVERSE"
     ]
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_a_policy_that_lived_on_is_no_change_and_one_that_was_cut_short_is() -> None:
+    traded(1)
+    with transaction() as session:
+        policy = store.latest_policy(session)
+        assert policy is not None
+        # While nothing changes, self_healing lets the row that says so live on.
+        policy.expires_at += timedelta(minutes=10)
+    report = replayed()
+    assert (report.differing, report.changed) == ([], [])
+    with transaction() as session:
+        session.execute(update(SafetyPolicy).values(expires_at=MOMENT - timedelta(hours=1)))
+    report = replayed()
+    (change,) = report.changed
+    assert change.step == "safety policy"
+    assert {one.differs for one in report.differing} >= {"OPENED, and now SAFETY_POLICY_EXPIRED"}
 
 
 @pytest.mark.usefixtures("sqlite_store")
