@@ -95,10 +95,25 @@ def test_a_row_with_one_bad_field_spoils_the_answer(field: int, value: Any) -> N
         rows.candles("BTCUSDT", spoilt, NOW)
 
 
+def off_the_minute() -> list[list[Any]]:
+    return [[opened - 30_000, *more] for opened, *more in good()]
+
+
 @pytest.mark.parametrize(
     "answer",
-    [None, [], "[[17000000", {"code": 0}, [[]], [None], good()[::-1], [good()[0]] * 2, good()[:1]],
-    ids=["none", "empty", "text", "record", "no row", "null", "backwards", "doubled", "old"],
+    [
+        None,
+        [],
+        "[[17000000",
+        {"code": 0},
+        [[]],
+        [None],
+        good()[::-1],
+        [good()[0]] * 2,
+        good()[:1],
+        off_the_minute(),
+    ],
+    ids=["none", "empty", "text", "record", "no row", "null", "backwards", "doubled", "old", "off"],
 )
 def test_what_is_no_list_of_new_rows_in_order_is_not_used(answer: Any) -> None:
     late = NOW + (600.0 if answer == good()[:1] else 0.0)

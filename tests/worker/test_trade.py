@@ -38,6 +38,7 @@ from homeostat.trading.market import port
 from homeostat.trading.market.injectors import FaultKind, MarketFault
 from homeostat.trading.models import artifacts, training
 from homeostat.trading.models.agent import BOOSTED
+from homeostat.trading.replay import replay
 from tasks.trade import cycle
 from tests.component.trading.test_flow import permit
 from tests.waiting import wait_until
@@ -59,7 +60,9 @@ def worker(log: Path, queue: str = "trade") -> Iterator[subprocess.Popen[bytes]]
             yield process
         finally:
             process.terminate()
-            process.wait(30)
+            # A child waits up to 30 s for its parent to have taken its results in, and a parent
+            # that was parting from a killed sibling may have passed one over (billiard.pool).
+            process.wait(60)
 
 
 def dispatcher() -> CeleryDispatcher:
@@ -167,7 +170,11 @@ def test_killed_children_double_no_order(tmp_path: Path) -> None:
         approved = session.execute(
             select(Decision.cycle_id, Decision.symbol).where(Decision.approved)
         ).all()
+        minute = timedelta(minutes=1)
+        report = replay(session, settings(), first - minute, first + 31 * minute)
     assert doubled == []
+    assert (report.differing, report.otherwise, report.changed) == ([], [], [])
+    assert len(report.decisions) == 30 * 222
     assert count(Decision) == 30 * 222
     assert sorted(sent) == sorted(decision_id(*one) for one in approved)
     assert len(sent) > 3

@@ -20,6 +20,7 @@ from homeostat.store.trading import (
     ModelRecord,
     Order,
     Position,
+    Reservation,
     SafetyPolicy,
     UniverseSnapshot,
 )
@@ -194,3 +195,23 @@ def test_only_a_directive_in_force_reduces_the_book_and_only_once(
         assert shares == ({0.5} if in_force else {1.0})
         kinds = session.scalars(select(Order.kind).where(Order.kind == "SAFETY_REDUCE")).all()
         assert len(kinds) == (len(held) if in_force else 0)
+
+
+@pytest.mark.usefixtures("sqlite_store")
+def test_an_entry_whose_stop_does_not_rest_is_closed_at_once_and_gives_its_room_back() -> None:
+    dropped = (
+        "CREATE TRIGGER dropped AFTER INSERT ON orders WHEN NEW.kind = 'STOP' "
+        "BEGIN DELETE FROM orders WHERE client_id = NEW.client_id; END"
+    )
+    with transaction() as session:
+        session.connection().exec_driver_sql(dropped)
+        permit(session, MOMENT)
+        summary = run(session, MOMENT)
+        assert summary.opened == 0
+        assert summary.rules["NO_RESTING_STOP"] > 0
+        assert trading.open_positions(session, PAPER) == []
+        ended = session.scalars(select(Position.exit_rule)).all()
+        assert set(ended) == {"NO_RESTING_STOP"}
+        assert len(ended) == summary.rules["NO_RESTING_STOP"]
+        held = select(func.count()).select_from(Reservation).where(Reservation.state == "HELD")
+        assert session.scalar(held) == 0

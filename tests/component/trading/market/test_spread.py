@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from homeostat.settings import settings
 from homeostat.trading.market import port
@@ -48,6 +49,14 @@ def test_a_single_bar_shows_no_spread() -> None:
     for array in (panel.high, panel.low, panel.close):
         array[:, -15:-2] = np.nan
     assert widths(panel, [0], np.array([0.0001]))[0] == 1.0
+
+
+@pytest.mark.parametrize("bar", [-4, -60])
+def test_a_bar_that_is_missing_hides_no_spread(bar: int) -> None:
+    panel = bouncing(0.02)
+    for array in (panel.high, panel.low, panel.close):
+        array[:, bar] = np.nan
+    assert widths(panel, [0], np.array([0.0001]))[0] >= SPREAD_BLOW_OUT
 
 
 def test_missing_bars_are_taken_as_usual() -> None:

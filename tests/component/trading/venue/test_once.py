@@ -14,6 +14,8 @@ from homeostat.trading.flow.reconcile import reconcile
 from homeostat.trading.flow.settling import settle
 from homeostat.trading.venue.exchange import Exchange
 from homeostat.trading.venue.loopback import FaultKind
+from homeostat.trading.venue.outcomes import UnknownOutcomeError
+from homeostat.trading.venue.tickets import Report, Ticket
 from tests.loopback_venue import Loopback
 from tests.venue_book import age_all, order, position, want_entry
 from tests.waiting import wait_until
@@ -92,4 +94,49 @@ def test_a_lost_order_that_cannot_be_looked_up_stays_unknown_and_is_filled_once(
     wait_until(lambda: not exchange.guard.wait_until(), "the wait is over")
     assert settle(transaction, exchange, client_id) == "FILLED"
     assert loopback.fills(client_id) == 1
+    assert loopback.requests(ORDER) == 1
+
+
+class Together:
+    """A way to the venue on which two have looked an order up before either goes on."""
+
+    def __init__(self, exchange: Exchange, both: threading.Barrier) -> None:
+        self._exchange, self._both = exchange, both
+
+    def find(self, ticket: Ticket) -> Report | None:
+        found = self._exchange.find(ticket)
+        self._both.wait(10)
+        return found
+
+    def place(self, ticket: Ticket, price: float, sent_at: float) -> Report:
+        return self._exchange.place(ticket, price, sent_at)
+
+
+def test_of_two_that_miss_a_lost_order_at_once_one_sends_it_again(
+    loopback: Loopback, connected: Connect
+) -> None:
+    client_id = want_entry()
+    with transaction() as session:
+        assert errands.claim(session, client_id) is not None
+    # Whoever claimed it died before it was sent.
+    age_all()
+    both, came = threading.Barrier(2), []
+
+    def look_it_up(exchange: Any) -> None:
+        with transaction() as session:
+            errand = errands.claim(session, client_id)
+        assert errand is not None
+        try:
+            came.append(errands.carry_out(transaction, exchange, client_id, errand).state)
+        except UnknownOutcomeError:
+            came.append("UNKNOWN")
+
+    threads = [
+        threading.Thread(target=look_it_up, args=(Together(connected(), both),)) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(came) == ["FILLED", "UNKNOWN"]
     assert loopback.requests(ORDER) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -121,6 +122,17 @@ def test_a_request_held_up_beyond_its_claim_is_refused_by_the_venue(
     with pytest.raises(RefusedError) as caught:
         exchange.place(late.ticket, 60_000.0, late.sent_at.timestamp() - 13)
     assert caught.value.code == -1021
+    assert loopback.fills(client_id) == 1
+
+
+def test_an_order_that_the_venue_took_for_too_late_is_sent_again(
+    loopback: Loopback, connected: Connect
+) -> None:
+    client_id, exchange = want_entry(), connected()
+    loopback.put(FaultKind.REFUSED, ORDER, code=-1021, message="outside of the recvWindow")
+    assert settle(transaction, exchange, client_id) == "NEW"
+    assert position().closed_at is None
+    assert settle(transaction, exchange, client_id) == "FILLED"
     assert loopback.fills(client_id) == 1
 
 
@@ -338,6 +350,31 @@ def test_what_is_under_way_is_left_alone(loopback: Loopback, connected: Connect)
     assert len(found.unsettled) >= 1
     assert position().closed_at is None
     assert found.flattened == {}
+
+
+def test_what_was_filled_while_the_venue_was_asked_is_left_alone(
+    loopback: Loopback, connected: Connect
+) -> None:
+    exchange = connected()
+    opened(exchange)
+    client = loopback.naive(enableRateLimit=False)
+    client.create_order("BTC/USDT:USDT", "market", "sell", 0.01, params={"reduceOnly": True})
+    # Filled a moment ago: an answer without the position may be older than the fill.
+    assert reconcile(transaction, exchange).closed == {}
+    assert position().closed_at is None
+    assert reconciled(exchange).closed == {"BTCUSDT": "CLOSED_AT_VENUE"}
+
+
+def test_what_rests_under_another_mark_gives_way_to_what_is_wanted(connected: Connect) -> None:
+    """As after an upgrade that makes the ids of resting orders in another way."""
+    exchange = connected()
+    opened(exchange)
+    for one in exchange.resting("BTCUSDT"):
+        exchange.cancel(one)
+        exchange.place(replace(one, client_id=one.client_id[: errands.STEM] + "old"), 60_000.0)
+    assert reconciled(exchange).protected == ["BTCUSDT STOP", "BTCUSDT TAKE_PROFIT"]
+    assert [one.client_id[-3:] == "old" for one in exchange.resting("BTCUSDT")] == [False, False]
+    assert stops(exchange) == pytest.approx([59_005.9, 62_006.2])
 
 
 def test_a_venue_that_is_away_is_noted_and_changes_nothing(
