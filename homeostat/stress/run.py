@@ -27,7 +27,7 @@ from homeostat.store.database import reading
 from homeostat.stress import drill_care
 from homeostat.stress.boot_facts import BootFacts
 from homeostat.stress.control_world import probes_can_fail
-from homeostat.stress.evidence import gathering
+from homeostat.stress.evidence import cadence, gathering
 from homeostat.stress.evidence.gathering import Seen
 from homeostat.stress.evidence.memory import MemorySampler
 from homeostat.stress.evidence.window import Window
@@ -189,10 +189,9 @@ class Conductor:
             ends = time.monotonic() + self.plan.seconds
             results = self._waves(load, controls, held, ends)
             self._rest_until(ends)
-        end = utcnow()
-        drained_s = self._drain(load, end)
         faults = [result.window for result in results if result.window is not None]
-        window = Window(start, end, faults)
+        window = Window(start, utcnow(), faults)
+        drained_s = self._drain(load, window)
         return Seen(
             window=window,
             lines=load.lines(),
@@ -245,18 +244,22 @@ class Conductor:
             self.progress.load(max(0.0, gone), self.plan.seconds)
             time.sleep(min(left, 0.5))
 
-    def _drain(self, load: Load, since: datetime) -> float | None:
+    def _drain(self, load: Load, window: Window) -> float | None:
         """Wait until everything that was accepted has had its effect; None: it has not."""
         lines = load.lines()
         done = await_true(lambda: not loading.compare(lines).lost, DRAIN_S)
-        await_true(self._settled, SETTLE_S)
-        return round((utcnow() - since).total_seconds(), 2) if done else None
+        await_true(lambda: self._settled(window), SETTLE_S)
+        return round((utcnow() - window.end).total_seconds(), 2) if done else None
 
-    def _settled(self) -> bool:
+    def _settled(self, window: Window) -> bool:
+        """Return whether nothing waits, and no tick is at work: it enters its run at its end."""
         try:
-            return self.around.queue_depth() == 0
+            if self.around.queue_depth():
+                return False
         except HomeostatError:
             return False
+        with reading() as session:
+            return cadence.complete(session, self.around.entries, window)
 
     def _sample_depth(self, t: float) -> None:
         try:

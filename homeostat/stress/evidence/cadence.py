@@ -34,6 +34,11 @@ def rows(session: Session, entries: Sequence[Entry], window: Window) -> list[Cad
     return [_row(entry, by_entry[entry.name], window, redelivered) for entry in entries]
 
 
+def complete(session: Session, entries: Sequence[Entry], window: Window) -> bool:
+    """Return whether every tick that was due in the window, outside of faults, has ended."""
+    return not any(row.missed for row in rows(session, entries, window))
+
+
 def _redelivered(session: Session, window: Window) -> Mapping[tuple[str, datetime], int]:
     """Count, per tick, the repeats that were the broker's and no second firing."""
     counts: defaultdict[tuple[str, datetime], int] = defaultdict(int)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from homeostat.chaos.scenario import FaultWindow
 from homeostat.store import checks
 from homeostat.store.checks import CheckRun
 from homeostat.store.database import transaction
@@ -48,6 +49,23 @@ def test_a_tick_that_starts_within_its_interval_is_late_and_no_overrun() -> None
 def test_a_tick_that_starts_after_the_next_was_due_is_an_overrun() -> None:
     row = ledger([0.1, 10.1, 0.1, 0.1, 0.1, 0.1])
     assert (row.late, row.overrun, row.missed) == (1, 1, 0)
+
+
+def test_a_tick_at_the_end_of_the_window_is_awaited_until_it_has_ended() -> None:
+    on_time: list[float | None] = [0.1, 0.1, 0.1, 0.1, 0.1]
+    ledger([*on_time, None])
+    with transaction() as session:
+        assert not cadence.complete(session, [ENTRY], WINDOW)
+    ledger([None, None, None, None, None, 0.2])
+    with transaction() as session:
+        assert cadence.complete(session, [ENTRY], WINDOW)
+
+
+def test_a_tick_that_a_fault_swallowed_is_not_awaited() -> None:
+    ledger([0.1, None, 0.1, 0.1, 0.1, 0.1])
+    fault = FaultWindow(scenario="B1", start=START, end=START + timedelta(seconds=30))
+    with transaction() as session:
+        assert cadence.complete(session, [ENTRY], Window(WINDOW.start, WINDOW.end, [fault]))
 
 
 def test_a_start_within_two_seconds_is_on_time() -> None:
