@@ -41,6 +41,16 @@ def family(index: Index, name: str) -> list[Definition]:
     return found
 
 
+def methods_of(index: Index, path: str, owner: str) -> list[Definition]:
+    """Return the methods of a class of ours; none where there is no class, as for a function."""
+    parsed = index.parsed(path) if owner else None
+    return [
+        item
+        for item in (parsed.definitions if parsed else ())
+        if item.owner == owner and item.function is not None
+    ]
+
+
 def _wrapped(index: Index, symptom: Symptom) -> Definition | None:
     """Return our own function that an installed decorator has put a function of its own around.
 

@@ -37,6 +37,12 @@ def parameter_names(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[st
     return [item.arg for item in (*function.args.args, *function.args.kwonlyargs)]
 
 
+def names_by_place(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """Return the names that a caller may give by place, in order, without the object itself."""
+    names = [item.arg for item in (*function.args.posonlyargs, *function.args.args)]
+    return names[1:] if names[:1] in (["self"], ["cls"]) else names
+
+
 def all_arguments(arguments: ast.arguments) -> list[ast.arg]:
     """Return all parameters, star arguments too."""
     stars = [item for item in (arguments.vararg, arguments.kwarg) if item is not None]
@@ -70,6 +76,15 @@ def callers(index: Index, definition: Definition) -> Iterator[CallUse]:
     """Yield the calls that may mean this function."""
     for name in callable_names(definition):
         yield from index.calls(name)
+
+
+def values_given(index: Index, definition: Definition, name: str) -> Iterator[ast.expr]:
+    """Yield what callers give for a parameter, by keyword or by place."""
+    names = names_by_place(definition.function) if definition.function is not None else []
+    for call in callers(index, definition):
+        yield from (item.value for item in call.node.keywords if item.arg == name)
+        if name in names[: call.positional] and not call.starred:
+            yield call.node.args[names.index(name)]
 
 
 def keyword_votes(index: Index, definition: Definition, keyword: str) -> int:

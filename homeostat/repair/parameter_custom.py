@@ -8,7 +8,7 @@ from collections import Counter
 
 from homeostat import syntax
 from homeostat.repair.case import Case
-from homeostat.repair.evidence import callers, defaults, docstring, is_test
+from homeostat.repair.evidence import defaults, docstring, is_test, values_given
 from homeostat.repair.index import Definition
 from homeostat.repair.parameter_use import ALLOWS_NONE, annotation_of
 
@@ -39,20 +39,8 @@ def told_default(case: Case, callee: Definition, name: str) -> str:
 
 def literals_given(case: Case, callee: Definition, name: str) -> set[object]:
     """Return the literals that callers give for a parameter, by keyword or by position."""
-    function = callee.function
-    if function is None:
-        return set()
-    positional = [item.arg for item in (*function.args.posonlyargs, *function.args.args)]
-    if positional[:1] in (["self"], ["cls"]):
-        positional = positional[1:]
-    at = positional.index(name) if name in positional else None
-    found: set[object] = set()
-    for call in callers(case.index, callee):
-        values = [item.value for item in call.node.keywords if item.arg == name]
-        if at is not None and not call.starred and at < len(call.node.args):
-            values.append(call.node.args[at])
-        found |= {value.value for value in values if isinstance(value, ast.Constant)}
-    return found
+    given = values_given(case.index, callee, name)
+    return {value.value for value in given if isinstance(value, ast.Constant)}
 
 
 def given_by_keyword(case: Case, name: str) -> set[object]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 
 from homeostat.repair.case import Case
-from homeostat.repair.evidence import callers
+from homeostat.repair.evidence import values_given
 from homeostat.repair.index import Definition
 
 _ENUMERATIONS = frozenset({"Enum", "IntEnum", "StrEnum", "Flag", "IntFlag", "ReprEnum"})
@@ -34,22 +33,10 @@ def members_for(case: Case, callee: Definition, name: str, annotation: str) -> l
     owners = [annotation.partition("|")[0].strip()]
     owners += [
         node.value.id
-        for call in callers(case.index, callee)
-        for node in _given(callee, call.node, name)
+        for node in values_given(case.index, callee, name)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
     ]
     return next(filter(None, (members_of(case, callee.path, one) for one in owners)), [])
-
-
-def _given(callee: Definition, call: ast.Call, name: str) -> Iterator[ast.expr]:
-    yield from (item.value for item in call.keywords if item.arg == name)
-    if callee.function is not None:
-        names = [
-            item.arg for item in (*callee.function.args.posonlyargs, *callee.function.args.args)
-        ]
-        if names[:1] in (["self"], ["cls"]):
-            names = names[1:]
-        yield from (one for word, one in zip(names, call.args, strict=False) if word == name)
 
 
 def _is_enumeration(node: ast.ClassDef) -> bool:

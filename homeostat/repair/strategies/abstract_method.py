@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import permutations
 
-from homeostat.repair.callee import family
+from homeostat.repair.callee import family, methods_of
 from homeostat.repair.case import Candidate, Case
 from homeostat.repair.evidence import parameter_names
 from homeostat.repair.index import Definition
@@ -22,10 +23,13 @@ def candidates(case: Case) -> Iterator[Candidate]:
     for symptom in case.symptoms:
         if symptom.kind is not Kind.ABSTRACT_METHOD:
             continue
-        classes = family(case.index, symptom.subject)
+        methods = [
+            method
+            for one in family(case.index, symptom.subject)
+            for method in methods_of(case.index, one.path, one.qualname)
+        ]
         for wanted in re.findall(r"\w+", symptom.name):
-            declared = [item for item in _methods(case, classes) if item.name == wanted]
-            for abstract, concrete in _pairs(case, classes, declared):
+            for abstract, concrete in _pairs(methods, wanted):
                 for item, name in ((abstract, concrete.name), (concrete, abstract.name)):
                     # An attribute of that name may be anybody's, a list's `insert` as well.
                     candidate = renamed(case, name, item, told=True)
@@ -33,29 +37,18 @@ def candidates(case: Case) -> Iterator[Candidate]:
                         yield candidate
 
 
-def _methods(case: Case, classes: list[Definition]) -> list[Definition]:
-    return [
-        item
-        for one in classes
-        if (parsed := case.index.parsed(one.path))
-        for item in parsed.definitions
-        if item.owner == one.qualname and item.function is not None
-    ]
+def _pairs(methods: list[Definition], wanted: str) -> Iterator[tuple[Definition, Definition]]:
+    """Yield each method of that name with one that takes the same and has a name of its own."""
+    names = [item.name for item in methods]
+    for abstract, other in permutations(methods, 2):
+        if (
+            abstract.name == wanted
+            and names.count(other.name) == 1
+            and other.owner != abstract.owner
+            and _takes(other) == _takes(abstract)
+        ):
+            yield abstract, other
 
 
-def _pairs(
-    case: Case, classes: list[Definition], declared: list[Definition]
-) -> Iterator[tuple[Definition, Definition]]:
-    """Yield each abstract method with a method that takes the same and has a name of its own."""
-    methods = _methods(case, classes)
-    for abstract in declared:
-        for other in methods:
-            alone = sum(item.name == other.name for item in methods) == 1
-            if (
-                alone
-                and other.owner != abstract.owner
-                and other.function
-                and abstract.function
-                and parameter_names(other.function) == parameter_names(abstract.function)
-            ):
-                yield abstract, other
+def _takes(method: Definition) -> list[str]:
+    return parameter_names(method.function) if method.function else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from homeostat.repair.callee import methods_of
 from homeostat.repair.case import Candidate, Case, DefectClass
 from homeostat.repair.codemods.functions import parses, set_default
 from homeostat.repair.index import Definition, FunctionNode
@@ -137,16 +138,6 @@ def default_guesses(  # noqa: C901 - a rule per source of evidence
     )
 
 
-def _methods_beside(case: Case, callee: Definition) -> list[FunctionNode]:
-    """Return the methods of the same class, which may use what it keeps."""
-    parsed = case.index.parsed(callee.path)
-    return [
-        item.function
-        for item in (parsed.definitions if parsed and callee.owner else ())
-        if item.owner == callee.owner and item.function is not None
-    ]
-
-
 def field_guesses(annotation: str) -> list[str]:
     """Return defaults for a field of a data class, likeliest first."""
     kind = annotation.replace("Optional[", "").split("|")[0].split("[")[0].strip().lower()
@@ -166,7 +157,8 @@ def _by_type(
         for value, score in _BY_TYPE.get(kind, ()):
             yield value, score, f"callers give a value of type {kind}"
     yield from by_use(function, name)
-    if is_reckoned_with(function, name, _methods_beside(case, callee)):
+    beside = methods_of(case.index, callee.path, callee.owner)
+    if is_reckoned_with(function, name, [one.function for one in beside if one.function]):
         for value, score in _BY_TYPE["int"]:
             yield value, score - 0.1, "it is reckoned with"
     for rank, value in enumerate(members_for(case, callee, name, annotation)[:_MOST_MEMBERS]):

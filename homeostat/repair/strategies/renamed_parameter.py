@@ -16,6 +16,7 @@ from homeostat.repair.evidence import (
     free_uses,
     is_test,
     keyword_votes,
+    names_by_place,
     parameter_names,
     similarity,
 )
@@ -123,12 +124,7 @@ def _supplied(callee: Definition, call: CallUse | None, name: str) -> bool:
         return False
     if name in call.keywords:
         return True
-    positional = [
-        item.arg for item in (*callee.function.args.posonlyargs, *callee.function.args.args)
-    ]
-    if positional and positional[0] in {"self", "cls"}:
-        positional = positional[1:]
-    return not call.starred and name in positional[: call.positional]
+    return not call.starred and name in names_by_place(callee.function)[: call.positional]
 
 
 def _has_a_place(
