@@ -29,6 +29,7 @@ from homeostat.settings import settings
 from homeostat.store.database import migrate
 from homeostat.supervision import depths as depths_port
 from homeostat.supervision import processes
+from workers import holder
 from workers.base import HomeostatTask
 from workers.config import celery_settings
 from workers.control import WorkerPools
@@ -61,6 +62,12 @@ os.environ.setdefault("FLOWER_CONF", str(Path(__file__).with_name("flower_conf.p
 @beat_init.connect
 def _migrate_first(**_kwargs: object) -> None:
     migrate()
+
+
+@worker_init.connect
+def _say_who_works(**_kwargs: object) -> None:
+    """Name the main process: what a child of it that is lost had begun, it runs again itself."""
+    HomeostatTask.worker = holder.own_name()
 
 
 @worker_ready.connect

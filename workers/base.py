@@ -76,6 +76,8 @@ class HomeostatTask(Task):
     #: The component whose work this is, for its incidents.
     component: ClassVar[str] = ""
     severity: ClassVar[str] = "critical"
+    #: The name of the worker's main process, where one runs the task.
+    worker: ClassVar[str | None] = None
     #: Failures in a row until they are an incident that is opened.
     fail_after: ClassVar[int] = 1
 
@@ -120,8 +122,8 @@ class HomeostatTask(Task):
     def long_job(self, job_id: str | None) -> Iterator[LongJob | None]:
         """Do work that is too long for a transaction, under a job's row that ends after it.
 
-        Until the task's hard time limit the sweeper takes the row to be at work. Gives None where
-        it has ended already. Work that raises leaves the row to `on_failure`.
+        Until the task's hard time limit, or the end of this worker, the sweeper takes the row to be
+        at work. Gives None where it has ended already. Work that raises leaves it to `on_failure`.
         """
         if not self._taken_up(job_id):
             yield None
@@ -137,7 +139,7 @@ class HomeostatTask(Task):
             return True
         busy_for = timedelta(seconds=self.time_limit or self.app.conf.task_time_limit)
         with self.unit_of_work() as session:
-            return jobs.start(session, job_id, busy_for=busy_for) is not None
+            return jobs.start(session, job_id, busy_for=busy_for, holder=self.worker) is not None
 
     def on_success(
         self, retval: object, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable
 
@@ -18,8 +19,10 @@ from homeostat.settings import settings
 from homeostat.store import jobs
 from homeostat.store.database import reading, transaction
 from homeostat.store.jobs import MOST_SENDS, Job, JobState
-from workers import queues, signing
+from workers import holder, queues, signing
 from workers.depths import waiting
+
+log = logging.getLogger(__name__)
 
 #: A producer that waits longer than this holds up its caller for a hint that can be sent again.
 RETRY_POLICY = {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
@@ -113,6 +116,7 @@ def sweep(dispatcher: CeleryDispatcher, *, limit: int = 500) -> int:
     anything waits there that a worker would take before it. What was never sent goes at once.
     Raises BrokerUnavailableError where the broker cannot be asked.
     """
+    _give_back_what_the_dead_held()
     with reading() as session:
         backlogs = jobs.backlogs(session)
     sent = 0
@@ -128,3 +132,15 @@ def sweep(dispatcher: CeleryDispatcher, *, limit: int = 500) -> int:
         if sent >= limit:
             break
     return sent
+
+
+def _give_back_what_the_dead_held() -> None:
+    """Make due what a worker was at that has ended; RabbitMQ hands that out again by itself."""
+    if not queues.is_redis(settings().broker):
+        return
+    with reading() as session:
+        gone = [name for name in jobs.holders(session) if holder.has_ended(name)]
+    for name in gone:
+        with transaction() as session:
+            given_back = jobs.give_back(session, name)
+        log.info("The worker %s has ended; %d of its jobs are sent again", name, given_back)

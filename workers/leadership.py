@@ -7,21 +7,17 @@ exchange whole values by assignment, so that a signal handler can stop the beat 
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
-
-import psutil
 
 from homeostat.store import beat
 from homeostat.store.beat import BeatEntry, Hold
 from homeostat.store.database import migrate, reading, transaction
 from homeostat.supervision.timetable import Entry
+from workers import holder as holders
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +43,7 @@ class Leadership:
 
     def __init__(self, declared: Callable[[], Sequence[BeatEntry]]) -> None:
         self._declared = declared
-        self._holder = own_name()
+        self._holder = holders.own_name()
         self._hold: Hold | None = None
         self._sure_until = 0.0
         self._above = 0
@@ -120,7 +116,7 @@ class Leadership:
     def _take(self) -> None:
         with reading() as session:
             holder = beat.lock_of(session).holder
-            dead = holder if holder_has_ended(holder) else None
+            dead = holder if holders.has_ended(holder) else None
             if not beat.is_free(session, dead=dead):
                 return
         before = time.monotonic()
@@ -168,32 +164,3 @@ def _is_sound(row: BeatEntry) -> bool:
     if not sound:
         log.warning("The entry %s of the timetable cannot be used; correct its row", row.name)
     return sound
-
-
-def own_name() -> str:
-    """Return who this is: host, process space, pid and when the process began."""
-    began = psutil.Process().create_time()
-    return f"{socket.gethostname()}|{_process_space()}|{os.getpid()}|{began:.2f}"
-
-
-def holder_has_ended(holder: str) -> bool:
-    """Return whether the holder was a process of this host and is surely no more."""
-    parts = holder.split("|")
-    if len(parts) != 4 or parts[:2] != [socket.gethostname(), _process_space()]:
-        return False
-    try:
-        process = psutil.Process(int(parts[2]))
-        began = f"{process.create_time():.2f}"
-        return began != parts[3] or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-    except (psutil.Error, ValueError):
-        return False
-
-
-def _process_space() -> str:
-    # Containers may share a host name, and then a pid of the one means nothing in the other.
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from pydantic import JsonValue
-from sqlalchemy import Index, String, func, select, update
+from sqlalchemy import Index, String, and_, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from homeostat.clock import new_id, utcnow
@@ -76,6 +76,8 @@ class Job(Base):
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     error: Mapped[str | None]
+    #: The worker at long work on it; a worker before this column leaves none.
+    holder: Mapped[str | None] = mapped_column(String(255))
 
 
 def enqueue(
@@ -127,7 +129,7 @@ def put_off(session: Session, job_id: str, until: datetime) -> bool:
     statement = (
         update(Job)
         .where(Job.id == job_id, Job.state.in_(OPEN_STATES))
-        .values(state=JobState.PENDING, sends=0, send_at=until, wanted_at=until)
+        .values(state=JobState.PENDING, sends=0, send_at=until, wanted_at=until, holder=None)
     )
     return _changed(session, statement)
 
@@ -187,7 +189,9 @@ def unmark_sent(session: Session, job: Job) -> bool:
     return _changed(session, statement)
 
 
-def start(session: Session, job_id: str, *, busy_for: timedelta | None = None) -> Job | None:
+def start(
+    session: Session, job_id: str, *, busy_for: timedelta | None = None, holder: str | None = None
+) -> Job | None:
     """Lock the job's row for work and return it; None where it has ended already.
 
     The caller does the effect and calls `finish` in the same transaction. On SQLite the
@@ -196,7 +200,7 @@ def start(session: Session, job_id: str, *, busy_for: timedelta | None = None) -
 
     Long work cannot hold a lock, so its caller commits before it begins and says `busy_for`, its
     hard time limit: until then the sweeper takes the job to be at work and does not send it
-    again. What a lost worker had begun, the broker delivers again by itself.
+    again, unless the `holder`, the worker that is at it, has ended.
     """
     statement = select(Job).where(Job.id == job_id).with_for_update()
     job = session.scalar(statement.execution_options(populate_existing=True))
@@ -205,7 +209,28 @@ def start(session: Session, job_id: str, *, busy_for: timedelta | None = None) -
     job.started_at = utcnow()
     if busy_for is not None:
         job.send_at = max(job.send_at, job.started_at + busy_for)
+        job.holder = holder
     return job
+
+
+def holders(session: Session) -> Sequence[str]:
+    """Return the workers that are at long work, as far as the rows know."""
+    names = session.scalars(select(Job.holder).where(_held()).distinct())
+    return [name for name in names if name]
+
+
+def give_back(session: Session, holder: str) -> int:
+    """Have the long work of a worker that has ended sent again; returns how many jobs that were."""
+    statement = update(Job).where(_held(), Job.holder == holder)
+    values = {"send_at": utcnow(), "holder": None}
+    result: Any = session.execute(
+        statement.values(values).execution_options(synchronize_session=False)
+    )
+    return int(result.rowcount)
+
+
+def _held() -> Any:  # a condition on rows
+    return and_(Job.state.in_(OPEN_STATES), Job.send_at > utcnow(), Job.holder.is_not(None))
 
 
 def finish(session: Session, job_id: str, *, error: str | None = None) -> bool:

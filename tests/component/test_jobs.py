@@ -136,6 +136,26 @@ def test_a_job_at_long_work_is_not_sent_again_before_its_time_limit() -> None:
         assert [one.id for one in jobs.due(session, limit=10)] == [job_id]
 
 
+def test_long_work_is_given_back_when_its_worker_has_ended_and_no_other() -> None:
+    ended, another, without, done, later = [add() for _ in range(5)]
+    with transaction() as session:
+        for job_id, holder in (
+            (ended, "gone"), (another, "alive"), (without, None), (done, "gone"), (later, "gone")
+        ):  # fmt: skip
+            assert job_id is not None
+            assert jobs.start(session, job_id, busy_for=timedelta(minutes=10), holder=holder)
+        assert jobs.finish(session, str(done))
+        # Its next round is at its own time, whatever becomes of who did the last.
+        assert jobs.put_off(session, str(later), utcnow() + timedelta(hours=1))
+    with reading() as session:
+        assert sorted(jobs.holders(session)) == ["alive", "gone"]
+    with transaction() as session:
+        assert jobs.give_back(session, "gone") == 1
+    with reading() as session:
+        assert [one.id for one in jobs.due(session, limit=10)] == [ended]
+        assert jobs.holders(session) == ["alive"]
+
+
 def test_of_two_workers_with_the_same_message_one_works() -> None:
     job_id = add()
     assert job_id is not None

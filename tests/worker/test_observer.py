@@ -52,6 +52,8 @@ def analysed(stack: RunningStack, incident_id: str) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def quiet_stack(shared_stack: RunningStack) -> Iterator[RunningStack]:
     """The shared stack without its beat, so that the only events are those of the tests."""
+    booted = "SELECT state FROM jobs WHERE task = 'boot.all' AND state <> 'done'"
+    wait_until(lambda: not shared_stack.rows(booted), "the boot has ended", BACK_S)
     shared_stack.stop("beat")
     yield shared_stack
     # The supervisor may have it up again already, after a test that killed it.

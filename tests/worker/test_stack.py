@@ -21,13 +21,14 @@ import redis
 
 from homeostat import registry
 from homeostat.clock import utcnow
-from homeostat.store import approvals
+from homeostat.store import approvals, jobs
 from homeostat.store.database import transaction
 from homeostat.supervision import poison
 from tests.conftest import forget_settings
 from tests.running_stack import RunningStack, alive, environment, homeostat
 from tests.waiting import wait_until
-from workers import leftovers, queues, readiness
+from workers import control, leftovers, queues, readiness
+from workers.dispatch import CeleryDispatcher, send_jobs
 from workers.processes import processes
 
 #: All processes of the stack, as a person sees them.
@@ -62,6 +63,23 @@ def test_up_boots_every_component_once_so_that_none_waits_for_its_first_tick(
     booted = stack.rows("SELECT component, evidence FROM leases WHERE component LIKE 'kernels.%'")
     assert len(booted) == 20
     assert all(row["evidence"] for row in booted)
+
+
+def test_a_boot_that_its_worker_took_with_it_is_done_by_the_next_long_before_its_limit(
+    stack: RunningStack,
+) -> None:
+    with transaction() as session:
+        asked = jobs.enqueue(session, "boot.all", {}, queue=queues.UPKEEP, priority=9)
+    send_jobs(CeleryDispatcher(control.client_app()), [str(asked)])
+
+    def row() -> dict[str, Any]:
+        return stack.rows("SELECT state, started_at FROM jobs WHERE id = :id", id=asked)[0]
+
+    begun = wait_until(lambda: row()["started_at"], "the boot has begun", RESTART_S)
+    os.kill(stack.pid("worker"), signal.SIGKILL)
+    assert row()["state"] == "sent", "it was killed in the middle"
+    wait_until(lambda: row()["state"] == "done", "the next worker has booted all", RESTART_S)
+    assert row()["started_at"] > begun
 
 
 def test_a_dead_process_is_not_ready(stack: RunningStack) -> None:

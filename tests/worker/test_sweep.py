@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from datetime import timedelta
 
+import psutil
 import pytest
 from celery import Celery
 from sqlalchemy import select
@@ -15,7 +19,7 @@ from homeostat.store.database import migrate, reading, transaction
 from homeostat.store.embedded import EmbeddedServer
 from homeostat.store.incidents import Incident
 from homeostat.store.jobs import Job, JobState
-from workers import queues
+from workers import holder, queues
 from workers.config import celery_settings
 from workers.depths import waiting
 from workers.dispatch import NEARLY_EMPTY, CeleryDispatcher, send_jobs, sweep
@@ -90,6 +94,30 @@ def test_what_was_never_sent_goes_even_to_a_full_queue(dispatcher: CeleryDispatc
 
     assert sweep(dispatcher) == 1
     assert sends(unsent[0]) == 1
+
+
+@pytest.fixture
+def program() -> Iterator[subprocess.Popen[bytes]]:
+    """A program that lives until the test ends it."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+def test_long_work_of_a_worker_that_has_ended_is_sent_at_once_where_the_broker_does_not(
+    dispatcher: CeleryDispatcher, broker: str, program: subprocess.Popen[bytes]
+) -> None:
+    (job_id,) = add()
+    send_jobs(dispatcher, [job_id])
+    worker, hour = holder.name_of(psutil.Process(program.pid)), timedelta(hours=1)
+    with transaction() as session:
+        assert jobs.start(session, job_id, busy_for=hour, holder=worker)
+    assert sweep(dispatcher) == 0, "it is at it"
+
+    program.kill()
+    program.wait()
+    # RabbitMQ gives the message of a lost connection to another worker by itself.
+    assert sweep(dispatcher) == (1 if broker == "embedded" else 0)
 
 
 def test_a_sweep_right_after_a_sweep_sends_nothing(dispatcher: CeleryDispatcher) -> None:
