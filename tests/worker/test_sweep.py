@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import psutil
@@ -13,12 +14,14 @@ from celery import Celery
 from sqlalchemy import select
 
 from homeostat.clock import utcnow
+from homeostat.errors import BrokerUnavailableError
 from homeostat.settings import settings
 from homeostat.store import jobs
 from homeostat.store.database import migrate, reading, transaction
-from homeostat.store.embedded import EmbeddedServer
+from homeostat.store.embedded import EmbeddedServer, binary
 from homeostat.store.incidents import Incident
 from homeostat.store.jobs import Job, JobState
+from tests.waiting import wait_until
 from workers import holder, queues
 from workers.config import celery_settings
 from workers.depths import waiting
@@ -152,6 +155,27 @@ def test_a_broker_that_is_away_counts_no_send() -> None:
     with reading() as session:
         assert jobs.counts(session) == {JobState.PENDING: 2}
     assert [sends(job_id) for job_id in job_ids] == [0, 0]
+
+
+def test_a_frozen_broker_is_given_up_before_long_and_takes_the_next_message_when_it_goes_on(
+    embedded_broker: EmbeddedServer,
+) -> None:
+    del embedded_broker
+    dispatcher = _dispatcher()
+    dispatcher.send("stress.effect", {"key": "before"})
+    [server] = [one for one in psutil.Process().children() if one.name() == binary().name]
+    server.suspend()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            refusal = pool.submit(dispatcher.send, "stress.effect", {"key": "frozen"})
+            # With the patience of those who wait for messages it takes 140 s.
+            wait_until(refusal.done, "the sender is refused", 60)
+            assert isinstance(refusal.exception(), BrokerUnavailableError)
+    finally:
+        server.resume()
+    before = waiting(dispatcher.app, queues.CHAOS)
+    dispatcher.send("stress.effect", {"key": "after"})
+    assert waiting(dispatcher.app, queues.CHAOS) > before
 
 
 def test_a_job_that_is_given_up_is_an_incident_whose_analysis_is_sent(
