@@ -7,14 +7,16 @@ import signal
 import time
 
 from homeostat.errors import HomeostatError
+from homeostat.settings import settings
 from homeostat.store.database import transaction
 from homeostat.store.effects import Effect, EffectStart
 from homeostat.supervision.check import holder
 from workers.app import app
 from workers.base import HomeostatTask
 
-#: A task that never ends by itself is killed by these limits, in seconds.
-ENDLESS_SOFT_S, ENDLESS_HARD_S = 4, 6
+#: A task that never ends by itself is killed by these limits, in seconds. A control run (recovery
+#: off) shows what becomes of it without them.
+ENDLESS_LIMITS_S = {"soft_time_limit": 4, "time_limit": 6} if settings().recovery else {}
 
 
 class StressDrillError(HomeostatError):
@@ -59,12 +61,7 @@ def fail(self: HomeostatTask, drill: str, job_id: str | None = None, **_newer: o
     raise kind("A known failure was raised on purpose.")
 
 
-@app.task(
-    name="stress.endless",
-    bind=True,
-    soft_time_limit=ENDLESS_SOFT_S,
-    time_limit=ENDLESS_HARD_S,
-)
+@app.task(name="stress.endless", bind=True, **ENDLESS_LIMITS_S)
 def endless(self: HomeostatTask, key: str, job_id: str | None = None, **_newer: object) -> None:
     """Never end, and take no notice of the soft limit: only the hard limit ends it."""
     del self, job_id

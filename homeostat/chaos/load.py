@@ -151,7 +151,7 @@ def enqueue(
         return Told.UNKNOWN
     if job_id and send:
         # A hint that is lost here is sent by the sweeper.
-        with contextlib.suppress(BrokerUnavailableError, StoreUnavailableError):
+        with contextlib.suppress(BrokerUnavailableError, StoreUnavailableError, SQLAlchemyError):
             _send(job_id)
     return Told.OK
 

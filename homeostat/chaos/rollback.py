@@ -13,6 +13,8 @@ import psutil
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from homeostat.chaos.ground import Ground
+from homeostat.store import effects
+from homeostat.store.database import reading
 
 
 class _Step(BaseModel):
@@ -57,7 +59,23 @@ class Remove(_Step):
             self.path.unlink(missing_ok=True)
 
 
-Undo = Annotated[Resume | Start | Remove, Field(discriminator="do")]
+class EndTask(_Step):
+    """Kill the process that runs a task which announced itself, if it still does."""
+
+    do: Literal["end_task"] = "end_task"
+    key: str
+
+    def carry_out(self, ground: Ground) -> None:
+        """Kill it; what has ended needs nothing."""
+        with reading() as session:
+            pids = [start.pid for start in effects.starts_of(session, self.key)]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                if ground.owns(pid):
+                    os.kill(pid, signal.SIGKILL)
+
+
+Undo = Annotated[Resume | Start | Remove | EndTask, Field(discriminator="do")]
 PLAN: TypeAdapter[list[Undo]] = TypeAdapter(list[Undo])
 
 

@@ -109,7 +109,10 @@ class KillProcesses(Fault):
 
 
 class StopProcess(Fault):
-    """SIGSTOP of a process, for `seconds`, or until somebody notices where that is 0."""
+    """SIGSTOP of a process, for `seconds`, or until somebody notices where that is 0.
+
+    A control run (recovery off) is not let off after that time.
+    """
 
     def plan(self) -> Plan:
         """Note the pid, and SIGCONT as the way back."""
@@ -122,7 +125,8 @@ class StopProcess(Fault):
         """Stop it, and let it go on after its time."""
         pid = plan.victims[self.target]
         self.ground.send_signal(pid, signal.SIGSTOP)
-        if seconds := float(str(self.arguments.get("seconds", 0))):
+        seconds = float(str(self.arguments.get("seconds", 0)))
+        if seconds and self.ground.settings.recovery:
             steps = plan.undo
             timer = threading.Timer(seconds, lambda: [s.carry_out(self.ground) for s in steps])
             timer.daemon = True

@@ -9,14 +9,22 @@ import time
 from sqlalchemy.engine import make_url
 
 from homeostat.chaos.faults.fault import Fault, FaultNotPossibleError, Plan
+from homeostat.chaos.ground import await_true
+from homeostat.chaos.load import PROBE_PRIORITY
 from homeostat.chaos.scenario import Proof
+from homeostat.store import effects
+from homeostat.store.database import reading
 
 #: How long the prober waits for the lock, in seconds: less than any lock that is held.
 _PROBE_S = 0.2
+#: The victim's task works this long, in seconds, so that it wants to write while the lock is held.
+WORK_S = 1.0
+#: How long it may take to begin, in seconds.
+BEGIN_S = 20.0
 
 
 class LockStore(Fault):
-    """Another process holds SQLite's only write lock for `seconds`."""
+    """Another process holds SQLite's only write lock for `seconds`, and a task wants to write."""
 
     def plan(self) -> Plan:
         """Find the file; raises FaultNotPossibleError on a server."""
@@ -26,10 +34,13 @@ class LockStore(Fault):
         return Plan(clues={"file": url.database})
 
     def strike(self, plan: Plan) -> None:
-        """Take the lock in a thread that gives it back after its time.
+        """Ask for a task, and once it works take the lock in a thread that gives it back in time.
 
         The lock belongs to this process's connection: it cannot outlive the runner.
         """
+        plan.key, _ = self.load.submit(work_s=WORK_S, announce=True, priority=PROBE_PRIORITY)
+        if not await_true(lambda: _begun(plan.key), BEGIN_S):
+            raise FaultNotPossibleError(f"The victim's task did not begin within {BEGIN_S:.0f} s.")
         taken = threading.Event()
         seconds = float(str(self.arguments.get("seconds", 5)))
 
@@ -47,13 +58,20 @@ class LockStore(Fault):
         taken.wait(12)
 
     def happened(self, plan: Plan) -> Proof:
-        """A writer does not get the lock."""
-        locked = not self._writable(plan)
-        return self.proof("a writer does not get the lock", held=locked)
+        """A writer does not get the lock, and the task that works has had no effect yet."""
+        locked, done = not self._writable(plan), _done(plan.key)
+        return self.proof(
+            "a writer does not get the lock, and a task is about to ask for it",
+            held=locked and not done,
+            locked=locked,
+            effect_before_the_lock=done,
+        )
 
     def remedied(self, plan: Plan) -> Proof | None:
-        """A writer gets the lock again."""
-        return self.proof("a writer gets the lock", held=self._writable(plan))
+        """A writer gets the lock again, and the task that waited for it has had its effect."""
+        free, done = self._writable(plan), _done(plan.key)
+        claim = "a writer gets the lock, and the task that waited has had its effect"
+        return self.proof(claim, held=free and done, free=free, effect=done)
 
     @staticmethod
     def _writable(plan: Plan) -> bool:
@@ -67,3 +85,13 @@ class LockStore(Fault):
         finally:
             connection.close()
         return True
+
+
+def _begun(key: str) -> bool:
+    with reading() as session:
+        return bool(effects.starts_of(session, key))
+
+
+def _done(key: str) -> bool:
+    with reading() as session:
+        return bool(effects.counts(session, [key]))

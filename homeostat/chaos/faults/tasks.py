@@ -5,6 +5,7 @@ from __future__ import annotations
 from homeostat.chaos.faults.fault import Fault, FaultNotPossibleError, Plan
 from homeostat.chaos.ground import alive, await_true
 from homeostat.chaos.load import PROBE_PRIORITY, Told, enqueue
+from homeostat.chaos.rollback import EndTask
 from homeostat.chaos.scenario import Proof
 from homeostat.clock import new_id
 from homeostat.store import effects
@@ -20,7 +21,8 @@ class EndlessTask(Fault):
 
     def plan(self) -> Plan:
         """Name it."""
-        return Plan(key=f"endless:{new_id()}")
+        key = f"endless:{new_id()}"
+        return Plan(key=key, undo=[EndTask(key=key)])
 
     def strike(self, plan: Plan) -> None:
         """Ask for it, and wait until it runs."""
