@@ -156,7 +156,8 @@ def template_of(message: str) -> str:
 
     E-mail addresses, URLs, hosts and addresses, UUIDs, hashes, dates and times, durations, hex
     and other numbers, paths and quoted values become `<EMAIL>`, `<URL>`, … A row of the same
-    placeholder becomes one, so a list of any length gives one template.
+    placeholder becomes one, so a list of any length gives one template. What is glued to a value
+    (`3/day`, `0/@`) is read as part of a word and stays, so a template may not be masked again.
     """
     text = message[:LONGEST_MESSAGE]
     if text.count("'") + text.count('"') + text.count("`") > MOST_QUOTES:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeostat.incidents.templates import template_of
+from homeostat.incidents.templates import LONGEST_TEMPLATE, forget_words, template_of
 
 _HEX = "0123456789abcdef"
 _WORDS = st.text(string.ascii_lowercase, min_size=1, max_size=12)
@@ -73,10 +73,20 @@ def test_two_values_of_a_kind_give_one_template(kind: str, data: st.DataObject) 
     assert template_of(frame(first)) == template_of(frame(second))
 
 
-@given(st.text(max_size=300))
-def test_masking_a_template_again_changes_nothing(message: str) -> None:
-    once = template_of(message)
+@pytest.mark.parametrize("kind", VALUES)
+@given(data=st.data())
+def test_a_template_has_nothing_left_to_mask(kind: str, data: st.DataObject) -> None:
+    frame = data.draw(st.sampled_from(FRAMES))
+    once = template_of(frame(data.draw(VALUES[kind])))
     assert template_of(once) == once
+
+
+@given(st.text(max_size=300))
+def test_any_text_gives_a_template_and_always_the_same(message: str) -> None:
+    once = template_of(message)
+    forget_words()
+    assert template_of(message) == once
+    assert len(once) <= LONGEST_TEMPLATE
 
 
 _PIECES = st.sampled_from(
