@@ -26,9 +26,8 @@ FORENSICS = {
 }
 
 
-#: The others by group; a run of each takes some minutes.
+#: The other processes; those of the broker take too long beside other tests.
 OTHER_PROCESSES = tuple(name for name in BY_ID if name not in STANDARD and name[0] == "P")
-OTHERS = tuple(name for name in BY_ID if name not in (*STANDARD, *OTHER_PROCESSES))
 
 
 def run(folder: Path, names: Sequence[str], *, recovery: bool) -> tuple[int, list[dict[str, Any]]]:
@@ -73,7 +72,7 @@ def test_an_endless_task_and_a_locked_store_are_got_over(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "names", [STANDARD, OTHER_PROCESSES, OTHERS], ids=["standard", "other processes", "others"]
+    "names", [STANDARD, OTHER_PROCESSES, ("S2",)], ids=["standard", "other processes", "store"]
 )
 def test_each_fails_without_recovery(tmp_path: Path, names: Sequence[str]) -> None:
     code, results = run(tmp_path / "off", names, recovery=False)
