@@ -14,6 +14,9 @@ from homeostat.chaos.rollback import Undo
 from homeostat.chaos.scenario import Proof
 from homeostat.clock import utcnow
 from homeostat.errors import HomeostatError
+from homeostat.store import effects
+from homeostat.store.database import reading
+from homeostat.store.effects import EffectStart
 
 
 class FaultNotPossibleError(HomeostatError):
@@ -64,6 +67,18 @@ class Fault(ABC):
     def proof(claim: str, *, held: bool, **observed: JsonValue) -> Proof:
         """Return a proof made now."""
         return Proof(claim=claim, held=held, observed=observed, at=utcnow())
+
+    @staticmethod
+    def starts(plan: Plan) -> list[EffectStart]:
+        """Return the beginnings of the job that was hit, the oldest first."""
+        with reading() as session:
+            return list(effects.starts_of(session, plan.key))
+
+    @staticmethod
+    def done(plan: Plan) -> bool:
+        """Return whether the job that was hit has had its effect."""
+        with reading() as session:
+            return bool(effects.counts(session, [plan.key]))
 
     def pids_of(self, names: list[str]) -> dict[str, int]:
         """Return the pids of the named processes; raises FaultNotPossibleError."""

@@ -12,8 +12,6 @@ from homeostat.chaos.faults.fault import Fault, FaultNotPossibleError, Plan
 from homeostat.chaos.ground import await_true
 from homeostat.chaos.load import PROBE_PRIORITY
 from homeostat.chaos.scenario import Proof
-from homeostat.store import effects
-from homeostat.store.database import reading
 
 #: How long the prober waits for the lock, in seconds: less than any lock that is held.
 _PROBE_S = 0.2
@@ -39,7 +37,7 @@ class LockStore(Fault):
         The lock belongs to this process's connection: it cannot outlive the runner.
         """
         plan.key, _ = self.load.submit(work_s=WORK_S, announce=True, priority=PROBE_PRIORITY)
-        if not await_true(lambda: _begun(plan.key), BEGIN_S):
+        if not await_true(lambda: self.starts(plan), BEGIN_S):
             raise FaultNotPossibleError(f"The victim's task did not begin within {BEGIN_S:.0f} s.")
         taken = threading.Event()
         seconds = float(str(self.arguments.get("seconds", 5)))
@@ -59,7 +57,7 @@ class LockStore(Fault):
 
     def happened(self, plan: Plan) -> Proof:
         """A writer does not get the lock, and the task that works has had no effect yet."""
-        locked, done = not self._writable(plan), _done(plan.key)
+        locked, done = not self._writable(plan), self.done(plan)
         return self.proof(
             "a writer does not get the lock, and a task is about to ask for it",
             held=locked and not done,
@@ -69,7 +67,7 @@ class LockStore(Fault):
 
     def remedied(self, plan: Plan) -> Proof | None:
         """A writer gets the lock again, and the task that waited for it has had its effect."""
-        free, done = self._writable(plan), _done(plan.key)
+        free, done = self._writable(plan), self.done(plan)
         claim = "a writer gets the lock, and the task that waited has had its effect"
         return self.proof(claim, held=free and done, free=free, effect=done)
 
@@ -85,13 +83,3 @@ class LockStore(Fault):
         finally:
             connection.close()
         return True
-
-
-def _begun(key: str) -> bool:
-    with reading() as session:
-        return bool(effects.starts_of(session, key))
-
-
-def _done(key: str) -> bool:
-    with reading() as session:
-        return bool(effects.counts(session, [key]))

@@ -8,9 +8,6 @@ from homeostat.chaos.load import PROBE_PRIORITY, Told, enqueue
 from homeostat.chaos.rollback import EndTask
 from homeostat.chaos.scenario import Proof
 from homeostat.clock import new_id
-from homeostat.store import effects
-from homeostat.store.database import reading
-from homeostat.store.effects import EffectStart
 
 #: How long the task may take to begin, in seconds.
 BEGIN_S = 20.0
@@ -27,7 +24,7 @@ class EndlessTask(Fault):
     def strike(self, plan: Plan) -> None:
         """Ask for it, and wait until it runs."""
         told = enqueue("stress.endless", {"key": plan.key}, plan.key, priority=PROBE_PRIORITY)
-        started = await_true(lambda: self._starts(plan), BEGIN_S)
+        started = await_true(lambda: self.starts(plan), BEGIN_S)
         if told is not Told.OK or not started:
             raise FaultNotPossibleError(f"The endless task did not begin within {BEGIN_S:.0f} s.")
         plan.victims["child"] = started[-1].pid
@@ -41,8 +38,3 @@ class EndlessTask(Fault):
         """Its process was killed by the hard limit."""
         pid = plan.victims["child"]
         return self.proof("the endless task was ended", held=not alive(pid), pid=pid)
-
-    @staticmethod
-    def _starts(plan: Plan) -> list[EffectStart]:
-        with reading() as session:
-            return list(effects.starts_of(session, plan.key))
