@@ -26,10 +26,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from homeostat.errors import HomeostatError, SettingsError, StoreUnavailableError
 from homeostat.settings import settings
 
-#: How long a writer on SQLite waits for the lock, in seconds.
 BUSY_TIMEOUT_S = 20
-#: What a control run (recovery off) waits for it: its own processes never hold it so long.
-IMPATIENT_S = 1
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 Answer = TypeVar("Answer")
@@ -55,8 +52,7 @@ def make_engine(url: str) -> Engine:
                 max_overflow=4,
                 connect_args={"connect_timeout": 5},
             )
-        timeout = BUSY_TIMEOUT_S if settings().recovery else IMPATIENT_S
-        engine = create_engine(url, connect_args={"timeout": timeout})
+        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
     except (ArgumentError, ImportError) as error:
         raise SettingsError(
             f"HOMEOSTAT_DATABASE_URL is not usable ({error}); give a SQLAlchemy URL such as "

@@ -12,11 +12,14 @@ from homeostat.chaos.faults.fault import Fault, FaultNotPossibleError, Plan
 from homeostat.chaos.ground import await_true
 from homeostat.chaos.load import PROBE_PRIORITY
 from homeostat.chaos.scenario import Proof
+from homeostat.store.database import BUSY_TIMEOUT_S
 
 #: How long the prober waits for the lock, in seconds: less than any lock that is held.
 _PROBE_S = 0.2
 #: The victim's task works this long, in seconds, so that it wants to write while the lock is held.
 WORK_S = 1.0
+#: In a control run (recovery off) the lock outlasts who waits for it by so many seconds.
+LONGER_S = 5.0
 #: How long it may take to begin, in seconds.
 BEGIN_S = 20.0
 
@@ -41,6 +44,8 @@ class LockStore(Fault):
             raise FaultNotPossibleError(f"The victim's task did not begin within {BEGIN_S:.0f} s.")
         taken = threading.Event()
         seconds = float(str(self.arguments.get("seconds", 5)))
+        if not self.ground.settings.recovery:
+            seconds = BUSY_TIMEOUT_S + LONGER_S
 
         def hold() -> None:
             connection = sqlite3.connect(str(plan.clues["file"]), timeout=10, isolation_level=None)
